@@ -1,0 +1,1 @@
+//! Classification trained on edited images with provenance guidance.

@@ -1,0 +1,1 @@
+//! Twice-differentiable operations, input gradients and the provenance guidance losses on candle.

@@ -1,0 +1,1 @@
+//! Image classifiers on pg-grad's operations, with torchvision's parameter names.

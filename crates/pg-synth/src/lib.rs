@@ -1,0 +1,1 @@
+//! Synthesis that keeps its provenance: CutMix, ResizeMix, mixup and edit pairs.
