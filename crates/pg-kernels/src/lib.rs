@@ -1,0 +1,34 @@
+//! CPU kernels of pg-grad's operations, on plain slices: no tensor library, no autograd.
+//!
+//! Every kernel takes a checked geometry (which rejects shapes that do not fit) and slices in row-major order,
+//! runs on rayon's current pool, and gives the same bits for any number of threads.
+//!
+//! ```
+//! use pg_kernels::{Conv2dGeometry, Conv2dOptions, conv2d};
+//!
+//! // One 1x3x3 image, one 2x2 kernel of ones: every output is the sum of a 2x2 window.
+//! let geometry = Conv2dGeometry::new([1, 1, 3, 3], [1, 1, 2, 2], Conv2dOptions::default())?;
+//! let image = [1f32, 2., 3., 4., 5., 6., 7., 8., 9.];
+//! let mut output = vec![0f32; geometry.output_len()];
+//! conv2d::forward(&geometry, &image, &[1.; 4], &mut output);
+//! assert_eq!(output, [12., 16., 24., 28.]);
+//!
+//! // Its two gradients, for an output gradient of ones.
+//! let mut input_gradient = vec![0f32; 9];
+//! conv2d::input_gradient(&geometry, &[1.; 4], &[1.; 4], &mut input_gradient);
+//! assert_eq!(input_gradient, [1., 2., 1., 2., 4., 2., 1., 2., 1.]);
+//! let mut weight_gradient = vec![0f32; 4];
+//! conv2d::weight_gradient(&geometry, &image, &[1.; 4], &mut weight_gradient);
+//! assert_eq!(weight_gradient, [12., 16., 24., 28.]);
+//! # Ok::<(), pg_kernels::ShapeError>(())
+//! ```
+
+pub mod conv2d;
+mod geometry;
+mod matmul;
+pub mod max_pool2d;
+
+pub use conv2d::{Conv2dGeometry, Conv2dOptions};
+pub use geometry::ShapeError;
+pub use matmul::Float;
+pub use max_pool2d::{Pool2dGeometry, Pool2dOptions};

@@ -1,0 +1,106 @@
+//! A checked face on the `gemm` crate: row-major matrices, single thread (callers parallelise over samples).
+
+/// The element types of the kernels.
+pub trait Float:
+    Copy
+    + Send
+    + Sync
+    + PartialOrd
+    + Default
+    + std::ops::AddAssign
+    + std::ops::Add<Output = Self>
+    + std::ops::Mul<Output = Self>
+    + 'static
+{
+    /// 1.
+    const ONE: Self;
+}
+
+impl Float for f32 {
+    const ONE: Self = 1.0;
+}
+
+impl Float for f64 {
+    const ONE: Self = 1.0;
+}
+
+/// A row-major matrix, read as it is or transposed.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a, T> {
+    data: &'a [T],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// `data` holds `rows * cols` elements.
+    pub(crate) fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
+        assert_eq!(data.len(), rows * cols, "matrix of {rows} x {cols}");
+        Self { data, rows, cols, row_stride: cols, col_stride: 1 }
+    }
+
+    pub(crate) fn transposed(self) -> Self {
+        Self {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+}
+
+/// `out = a b`, or `out += a b` if `accumulate`; `out` is row-major.
+#[allow(unsafe_code)]
+pub(crate) fn matmul<T: Float>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, accumulate: bool) {
+    let (m, k, n) = (a.rows, a.cols, b.cols);
+    assert_eq!(k, b.rows, "inner sizes");
+    assert_eq!(out.len(), m * n, "output of {m} x {n}");
+    // SAFETY: the asserts here and in `Matrix::new` keep every index (row * row_stride + col * col_stride) inside
+    // its slice; `out` is borrowed mutably and so overlaps neither input; T is f32 or f64 (`Float` has no other
+    // implementation that gemm would reject: it panics on unknown types rather than misread them).
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            T::ONE,
+            T::ONE,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Matrix, matmul};
+
+    #[test]
+    fn multiplies_as_given_transposed_and_accumulating() {
+        let a = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]; // 2 x 3
+        let b = [1.0, 0.0, 2.0, 1.0, 0.0, 3.0]; // 3 x 2
+        let mut out = [0.0; 4];
+        matmul(&mut out, Matrix::new(&a, 2, 3), Matrix::new(&b, 3, 2), false);
+        assert_eq!(out, [5.0, 11.0, 14.0, 23.0]);
+        matmul(&mut out, Matrix::new(&a, 2, 3), Matrix::new(&b, 3, 2), true);
+        assert_eq!(out, [10.0, 22.0, 28.0, 46.0]);
+        let mut gram = [0.0; 9];
+        matmul(&mut gram, Matrix::new(&a, 2, 3).transposed(), Matrix::new(&a, 2, 3), false);
+        assert_eq!(gram, [17.0, 22.0, 27.0, 22.0, 29.0, 36.0, 27.0, 36.0, 45.0]);
+    }
+}
