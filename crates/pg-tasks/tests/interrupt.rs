@@ -1,0 +1,49 @@
+//! Signals to a process of its own: this test binary, started again to run only [`child`].
+#![cfg(unix)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use pg_tasks::interrupt::Interrupt;
+
+/// In the child: installs the handler twice, reports each state on stderr, and waits to be ended. Elsewhere: nothing.
+#[test]
+fn child() {
+    if std::env::var_os("PG_INTERRUPT_CHILD").is_none() {
+        return;
+    }
+    let interrupt = Interrupt::install().unwrap();
+    let again = Interrupt::install().unwrap();
+    let report = |state: &str| writeln!(std::io::stderr(), "{state}").unwrap();
+    report(if interrupt.requested() || again.requested() { "requested too early" } else { "running" });
+    while !interrupt.requested() {
+        thread::yield_now();
+    }
+    report(if again.requested() { "requested" } else { "two flags" });
+    loop {
+        thread::park();
+    }
+}
+
+fn interrupt(child: &Child) {
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn the_first_signal_sets_the_flag_and_the_second_ends_the_process() {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture"])
+        .env("PG_INTERRUPT_CHILD", "1")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut states = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(states.next().as_deref(), Some("running"));
+    interrupt(&child);
+    assert_eq!(states.next().as_deref(), Some("requested"));
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
