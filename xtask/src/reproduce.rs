@@ -1,0 +1,169 @@
+//! `cargo xtask reproduce`: the classification experiments over several seeds, and a report on them.
+//!
+//! [`plan`] says what to run, [`train`] how one run is started and what it answers, [`schedule`] starts them side by
+//! side. [`experiment`] turns the answers into rows and [`verdict`]s, [`report`] holds all of it, and [`document`] puts
+//! it in an order that [`markdown`] and [`html`] both write.
+
+mod convergence;
+mod document;
+mod experiment;
+mod html;
+mod machine;
+mod markdown;
+mod plan;
+mod plot;
+mod report;
+mod schedule;
+mod statistics;
+mod train;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use self::plan::{Scale, SetPlan};
+use self::report::{Report, Skipped};
+use self::train::{Run, Trainer};
+use crate::process;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// A few minutes: fewer epochs, points and sets.
+    #[arg(long)]
+    quick: bool,
+    /// One experiment (table, masks, mask-size, alpha, convergence) or one image set only.
+    #[arg(long)]
+    only: Option<String>,
+    /// Where the image sets lie that are not drawn by the program itself.
+    #[arg(long)]
+    data_root: Option<PathBuf>,
+    /// Where the report and the runs go.
+    #[arg(long, default_value = "reproduce")]
+    out: PathBuf,
+    /// Runs at once, each on one thread (default: one a core).
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Print report.json to standard output as well.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Trains what the plan asks for and writes the report; the exit code is 1 if a run failed.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let started = Instant::now();
+    let scale = if options.quick { Scale::Quick } else { Scale::Full };
+    let sets = plan::select(scale, options.only.as_deref())?;
+    let (present, roots, skipped) = locate(sets, options.data_root.as_deref());
+    if present.is_empty() {
+        bail!("nothing to run: {}", skipped.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+    }
+
+    let runs: BTreeSet<Run> = present.iter().flat_map(SetPlan::runs).collect();
+    let jobs = options.jobs.unwrap_or_else(machine::cores).max(1);
+    let out =
+        std::path::absolute(&options.out).with_context(|| format!("bad --out {}", options.out.display()))?;
+    let trainer = Trainer { binary: process::build_release("pg-classify")?, roots, out: out.clone() };
+    let results = schedule::run_all(&trainer, runs.into_iter().collect(), jobs);
+
+    let report = Report {
+        command: own_command(),
+        quick: options.quick,
+        jobs,
+        seconds: started.elapsed().as_secs_f64(),
+        versions: machine::versions()?,
+        machine: machine::describe(),
+        sets: present.iter().map(|set| experiment::assemble(set, &results, &trainer)).collect(),
+        skipped,
+        failures: results.failures(),
+    };
+    write_report(&report, &out)?;
+    eprintln!("report: {}", out.join("report.html").display());
+    if options.json {
+        println!("{}", serde_json::to_string(&report)?);
+    }
+    Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The sets whose images are there, the folders of these, and the sets that are skipped.
+type Located = (Vec<SetPlan>, BTreeMap<&'static str, PathBuf>, Vec<Skipped>);
+
+fn locate(sets: Vec<SetPlan>, data_root: Option<&Path>) -> Located {
+    let (mut present, mut roots, mut skipped) = (Vec::new(), BTreeMap::new(), Vec::new());
+    for set in sets {
+        match set.locate(data_root) {
+            Ok(folder) => {
+                roots.extend(folder.map(|folder| (set.dataset, folder)));
+                present.push(set);
+            }
+            Err(reason) => skipped.push(Skipped { set: set.dataset.into(), reason }),
+        }
+    }
+    (present, roots, skipped)
+}
+
+/// The command that started this report.
+fn own_command() -> String {
+    let arguments = std::env::args().skip(1).map(|word| process::quoted(&word));
+    std::iter::once("cargo xtask".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+fn write_report(report: &Report, out: &Path) -> Result<()> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+    let document = document::of(report)?;
+    write_whole(&out.join("report.json"), &serde_json::to_string_pretty(report)?)?;
+    write_whole(&out.join("report.md"), &markdown::render(&document))?;
+    write_whole(&out.join("report.html"), &html::render(&document, out))
+}
+
+/// Writes beside `path` and renames, so that an interruption leaves the old file or the new one.
+fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    std::fs::write(&unfinished, text).with_context(|| format!("cannot write {}", unfinished.display()))?;
+    std::fs::rename(&unfinished, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_without_its_images_is_skipped_by_name() {
+        let (present, _, skipped) = locate(plan::select(Scale::Full, None).unwrap(), None);
+        assert_eq!(present.iter().map(|set| set.dataset).collect::<Vec<_>>(), ["embedded"]);
+        assert!(skipped.iter().any(|skipped| skipped.set == "cub" && skipped.reason.contains("--data-root")));
+    }
+
+    #[test]
+    fn a_set_is_found_in_its_folder() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("mnist10k")).unwrap();
+        std::fs::write(root.path().join("mnist10k/t10k-images-idx3-ubyte.gz"), "").unwrap();
+        std::fs::create_dir_all(root.path().join("CUB_200_2011/images")).unwrap();
+        std::fs::write(root.path().join("CUB_200_2011/images.txt"), "").unwrap();
+        std::fs::create_dir(root.path().join("iwildcam_v2.0")).unwrap();
+        let (present, roots, skipped) = locate(plan::select(Scale::Full, None).unwrap(), Some(root.path()));
+        assert_eq!(roots["decoy-mnist"], root.path().join("mnist10k"));
+        assert!(
+            skipped[1].to_string().starts_with("iwildcam-alia: no train_subset.csv in "),
+            "{}",
+            skipped[1]
+        );
+        assert_eq!(
+            present.iter().map(|set| set.dataset).collect::<Vec<_>>(),
+            ["embedded", "decoy-mnist", "cub"]
+        );
+    }
+
+    #[test]
+    fn a_file_is_written_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        write_whole(&path, "{}").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing unfinished is left");
+    }
+}

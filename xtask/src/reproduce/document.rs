@@ -1,0 +1,338 @@
+//! The report in reading order, as blocks that every format writes in its own way.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::convergence::{Convergence, Race, Reached};
+use super::plot;
+use super::report::{ExperimentReport, Metric, Picture, Report, Row, SetReport};
+use super::schedule::clock;
+use super::statistics::Estimate;
+use super::verdict::{Finding, Verdict};
+
+pub(crate) enum Block {
+    /// Level 1 is the report's title.
+    Heading(u8, String),
+    Text(String),
+    List(Vec<String>),
+    Code(Vec<String>),
+    Table(Table),
+    Verdicts(Vec<Verdict>),
+    /// An SVG with what it shows.
+    Plot {
+        svg: String,
+        caption: String,
+    },
+    Pictures(Vec<Picture>),
+}
+
+/// The first column names the rows.
+pub(crate) struct Table {
+    pub(crate) head: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+/// Metrics of the first table of an experiment.
+const ACCURACIES: [Metric; 5] =
+    [Metric::Top1, Metric::Balanced, Metric::WorstGroup, Metric::Adjusted, Metric::TargetGradientShare];
+
+pub(crate) fn of(report: &Report) -> Result<Vec<Block>> {
+    let mut blocks =
+        vec![Block::Heading(1, "Provenance guidance: classification".into()), Block::Text(summary(report))];
+    if !report.failures.is_empty() {
+        blocks.push(Block::Heading(2, "Failed runs".into()));
+        blocks.extend(report.failures.iter().flat_map(|failure| {
+            [
+                Block::Text(format!("{}: {}", failure.run, failure.error)),
+                Block::Code(vec![failure.command.clone()]),
+            ]
+        }));
+    }
+    blocks.push(Block::Heading(2, "What was expected, and what came out".into()));
+    for set in &report.sets {
+        let verdicts: Vec<Verdict> =
+            set.experiments.iter().flat_map(|e| e.verdicts.iter().cloned()).collect();
+        blocks.push(Block::Text(format!("{}:", set.title)));
+        blocks.push(Block::Verdicts(verdicts));
+    }
+    if !report.skipped.is_empty() {
+        blocks.push(Block::Text("Skipped:".into()));
+        blocks.push(Block::List(report.skipped.iter().map(ToString::to_string).collect()));
+    }
+    for set in &report.sets {
+        blocks.extend(set_blocks(set)?);
+    }
+    blocks.extend(how_to_repeat(report));
+    Ok(blocks)
+}
+
+fn summary(report: &Report) -> String {
+    let verdicts = || report.sets.iter().flat_map(|set| &set.experiments).flat_map(|e| &e.verdicts);
+    let shown = verdicts().filter(|verdict| verdict.finding == Finding::Shown).count();
+    let scale = if report.quick {
+        " This was a quick look: fewer epochs, points and sets than the full plan."
+    } else {
+        ""
+    };
+    format!(
+        "{shown} of {} expectations are shown. Numbers are means over seeds ± half a 95 % Student t interval; an order \
+         counts as shown when the intervals do not touch. {} of wall time, {} runs at once.{scale}",
+        verdicts().count(),
+        clock(Duration::from_secs_f64(report.seconds)),
+        report.jobs,
+    )
+}
+
+fn set_blocks(set: &SetReport) -> Result<Vec<Block>> {
+    let mut blocks = vec![
+        Block::Heading(2, set.title.clone()),
+        Block::Text(format!(
+            "{} epochs, {} seeds; guidance of strength alpha = {} unless said otherwise; judged by {}.",
+            set.epochs,
+            set.seeds,
+            set.alpha,
+            set.headline.phrase()
+        )),
+    ];
+    blocks.extend(constant_line(set).map(Block::Text));
+    for experiment in &set.experiments {
+        blocks.push(Block::Heading(3, experiment.title.clone()));
+        blocks.push(Block::Verdicts(experiment.verdicts.clone()));
+        match &experiment.convergence {
+            Some(convergence) => blocks.extend(convergence_blocks(convergence)?),
+            None => blocks.extend(experiment_blocks(experiment, set.headline)?),
+        }
+    }
+    if !set.pictures.is_empty() {
+        blocks.push(Block::Heading(3, "What the networks look at".into()));
+        blocks.push(Block::Pictures(set.pictures.clone()));
+    }
+    Ok(blocks)
+}
+
+/// What a classifier gets that always answers the most frequent class.
+fn constant_line(set: &SetReport) -> Option<String> {
+    let mut rows = set.experiments.iter().flat_map(|experiment| &experiment.rows);
+    let constant = rows.find_map(|row| row.estimate(Metric::ConstantTop1))?;
+    let top1 = 100.0 * constant.mean;
+    Some(format!(
+        "A classifier that always answers the most frequent class has a top-1 accuracy of {top1:.1} %."
+    ))
+}
+
+fn experiment_blocks(experiment: &ExperimentReport, headline: Metric) -> Result<Vec<Block>> {
+    let rows = &experiment.rows;
+    let mut blocks = Vec::new();
+    blocks.extend(plot_of(experiment, headline)?);
+    blocks.push(Block::Table(accuracies(rows)));
+    blocks.push(Block::Text(format!("{}, seed by seed:", capitalised(headline.phrase()))));
+    blocks.push(Block::Table(seed_by_seed(rows, headline)));
+    blocks.push(Block::Text("Losses of the last epoch, and time:".into()));
+    blocks.push(Block::Table(losses(rows)));
+    Ok(blocks)
+}
+
+fn plot_of(experiment: &ExperimentReport, headline: Metric) -> Result<Option<Block>> {
+    let rows = &experiment.rows;
+    let points: Vec<(f64, &Estimate)> =
+        rows.iter().filter_map(|row| Some((row.x?, row.estimate(headline)?))).collect();
+    let named: Vec<plot::Named> =
+        rows.iter().filter_map(|row| Some((row.label.as_str(), row.estimate(headline)?))).collect();
+    let named_only = || rows.iter().filter(|row| row.x.is_none());
+    let svg = if points.is_empty() && named.is_empty() {
+        return Ok(None);
+    } else if points.is_empty() {
+        plot::side_by_side(&named, headline.title())?
+    } else {
+        let level = named_only().find_map(|row| Some((row.label.as_str(), row.estimate(headline)?)));
+        let (logarithmic, x_title) = if experiment.name == "alpha" {
+            (true, "strength alpha")
+        } else {
+            (false, "share of the region's area")
+        };
+        plot::over(&points, logarithmic, level, (x_title, headline.title()))?
+    };
+    let caption = format!("{}: means and 95 % intervals.", capitalised(headline.phrase()));
+    Ok(Some(Block::Plot { svg, caption }))
+}
+
+/// Every accuracy that some row has, and the paper's number where there is one.
+fn accuracies(rows: &[Row]) -> Table {
+    let metrics: Vec<Metric> = ACCURACIES
+        .into_iter()
+        .filter(|metric| rows.iter().any(|row| row.estimate(*metric).is_some()))
+        .collect();
+    let with_paper = rows.iter().any(|row| row.paper.is_some());
+    let mut head = vec![String::new()];
+    head.extend(metrics.iter().map(|metric| metric.title().to_owned()));
+    head.extend(with_paper.then(|| "the paper's top-1, %".to_owned()));
+    let cells = |row: &Row| {
+        let mut cells = vec![row_name(row)];
+        cells.extend(metrics.iter().map(|metric| cell(row, *metric)));
+        cells.extend(
+            with_paper.then(|| row.paper.map_or(ABSENT.into(), |paper| format!("{:.1}", 100.0 * paper))),
+        );
+        cells
+    };
+    Table { head, rows: rows.iter().map(cells).collect() }
+}
+
+fn seed_by_seed(rows: &[Row], metric: Metric) -> Table {
+    let mut seeds: Vec<u64> = rows.iter().flat_map(|row| row.seeds.iter().copied()).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    let mut head = vec![String::new()];
+    head.extend(seeds.iter().map(|seed| format!("seed {seed}")));
+    let cells = |row: &Row| {
+        let values = row.by_seed(metric);
+        let value = |seed: &u64| values.get(seed).map_or(ABSENT.into(), |value| number(metric, *value));
+        std::iter::once(row.label.clone()).chain(seeds.iter().map(value)).collect()
+    };
+    Table { head, rows: rows.iter().map(cells).collect() }
+}
+
+/// The two losses and the weighted one, which tells how strong the guidance is beside the classification.
+fn losses(rows: &[Row]) -> Table {
+    let cells = |row: &Row| {
+        let weighted =
+            row.estimate(Metric::LossPg).map_or(ABSENT.into(), |loss| significant(row.alpha * loss.mean));
+        let [classification, penalty, seconds] =
+            [Metric::LossCls, Metric::LossPg, Metric::Seconds].map(|metric| cell(row, metric));
+        vec![row.label.clone(), classification, penalty, weighted, seconds]
+    };
+    let head = ["", Metric::LossCls.title(), Metric::LossPg.title(), "alpha L_PG", Metric::Seconds.title()];
+    Table { head: head.map(Into::into).into(), rows: rows.iter().map(cells).collect() }
+}
+
+fn convergence_blocks(convergence: &Convergence) -> Result<Vec<Block>> {
+    let race_row = |name: String, race: &Race| {
+        let Reached { epochs, seconds } = race.unguided;
+        let (guided_epochs, guided_seconds) = match race.guided {
+            Some(reached) => (reached.epochs.to_string(), format!("{:.1}", reached.seconds)),
+            None => ("never".into(), "never".into()),
+        };
+        let best = format!("{:.1}", 100.0 * race.best);
+        vec![name, best, epochs.to_string(), guided_epochs, format!("{seconds:.1}"), guided_seconds]
+    };
+    let seeds = convergence.unguided.iter().map(|curve| curve.seed);
+    let with_partner = seeds.filter(|seed| convergence.guided.iter().any(|curve| curve.seed == *seed));
+    let mut rows: Vec<Vec<String>> = with_partner
+        .zip(&convergence.by_seed)
+        .map(|(seed, race)| race_row(format!("seed {seed}"), race))
+        .collect();
+    rows.extend(convergence.of_means.iter().map(|race| race_row("mean curve".into(), race)));
+    let head = [
+        "",
+        "best without, %",
+        "epochs without",
+        "epochs with guidance",
+        "seconds without",
+        "seconds with guidance",
+    ];
+    Ok(vec![
+        Block::Plot {
+            svg: plot::race(convergence)?,
+            caption: "Validation accuracy by epoch: seeds thin, their mean thick.".into(),
+        },
+        Block::Text("When the unguided run's best validation accuracy is first reached:".into()),
+        Block::Table(Table { head: head.map(Into::into).into(), rows }),
+    ])
+}
+
+fn how_to_repeat(report: &Report) -> Vec<Block> {
+    let machine = &report.machine;
+    let mut made_with = vec![format!("{}, {} cores, {}", machine.cpu, machine.cores, machine.system)];
+    made_with.extend(report.versions.iter().map(|version| format!("{} {}", version.name, version.version)));
+    let mut commands: Vec<String> = Vec::new();
+    for row in report.sets.iter().flat_map(|set| &set.experiments).flat_map(|experiment| &experiment.rows) {
+        if !commands.contains(&row.command) {
+            commands.push(row.command.clone());
+        }
+    }
+    vec![
+        Block::Heading(2, "How to repeat it".into()),
+        Block::Text("All of it:".into()),
+        Block::Code(vec![report.command.clone()]),
+        Block::Text("Single runs at their first seed (after `cargo build --release -p pg-classify`):".into()),
+        Block::Code(commands),
+        Block::Text("Made with:".into()),
+        Block::List(made_with),
+    ]
+}
+
+const ABSENT: &str = "–";
+
+/// The row's label, and how many seeds answered if some did not.
+fn row_name(row: &Row) -> String {
+    if row.seeds.len() == row.planned {
+        row.label.clone()
+    } else {
+        format!("{} ({} of {} seeds)", row.label, row.seeds.len(), row.planned)
+    }
+}
+
+/// `71.4 ± 2.0`, or the mean alone for a single seed.
+fn cell(row: &Row, metric: Metric) -> String {
+    let Some(Estimate { mean, half, .. }) = row.estimate(metric) else { return ABSENT.into() };
+    match half {
+        Some(half) => format!("{} ± {}", number(metric, *mean), number(metric, *half)),
+        None => number(metric, *mean),
+    }
+}
+
+fn number(metric: Metric, value: f64) -> String {
+    if metric.is_share() { format!("{:.1}", 100.0 * value) } else { significant(value) }
+}
+
+/// Three significant digits.
+fn significant(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".into(),
+        size if !(1e-3..1e4).contains(&size) => format!("{value:.2e}"),
+        size => {
+            let decimals = (2 - size.log10().floor() as i32).max(0);
+            format!("{value:.*}", usize::try_from(decimals).unwrap_or(0))
+        }
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reproduce::report::made_up::row;
+
+    #[test]
+    fn numbers_have_three_digits() {
+        let shown = [0.0, 0.034_21, 1.234_5, 41.04, 712.6, 1.2e-4].map(significant);
+        assert_eq!(shown, ["0", "0.0342", "1.23", "41.0", "713", "1.20e-4"]);
+    }
+
+    #[test]
+    fn columns_that_nobody_fills_are_dropped() {
+        let table = accuracies(&[row("a", &[0.5, 0.6, 0.7])]);
+        assert_eq!(
+            table.head,
+            ["", "top-1, %", "balanced, %", "worst group, %", "gradient on the target, %"]
+        );
+        assert_eq!(table.rows[0][3], "60.0 ± 24.8");
+        let with_paper = accuracies(&[Row { paper: Some(0.622), ..row("a", &[0.5]) }, row("b", &[])]);
+        assert_eq!(with_paper.rows[0].last().unwrap(), "62.2");
+        assert_eq!(with_paper.rows[0][0], "a (1 of 3 seeds)");
+        assert_eq!(with_paper.rows[0][3], "50.0");
+        assert_eq!(with_paper.rows[1][1..], [ABSENT; 5]);
+    }
+
+    #[test]
+    fn seeds_stand_in_their_own_columns() {
+        let late = Row { seeds: vec![2], ..row("late", &[0.25]) };
+        let table = seed_by_seed(&[row("all", &[0.5, 0.6, 0.7]), late], Metric::WorstGroup);
+        assert_eq!(table.head[1..], ["seed 0", "seed 1", "seed 2"]);
+        assert_eq!(table.rows[1], ["late", ABSENT, ABSENT, "25.0"]);
+    }
+}

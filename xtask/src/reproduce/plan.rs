@@ -1,0 +1,375 @@
+//! What is run: sets, strengths, epochs, seeds and experiments, as data.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+
+use super::report::Metric;
+use super::train::{Mask, Run};
+
+/// The image sets, in the order of the report.
+const SETS: [Set; 5] = [
+    Set {
+        dataset: "embedded",
+        title: "Embedded set: animals with a spurious cue",
+        images: Images::Drawn,
+        headline: Metric::WorstGroup,
+        alpha: 0.05,
+        full: Budget { epochs: 30, seeds: 5 },
+        quick: Some(Budget { epochs: 8, seeds: 3 }),
+        experiments: &Experiment::ALL,
+        paper: None,
+    },
+    Set {
+        dataset: "decoy-mnist",
+        title: "Decoy-MNIST: digits with a grey patch that gives the class away in training",
+        images: Images::Files {
+            folders: &["", "mnist", "mnist10k", "MNIST/raw"],
+            marker: "t10k-images-idx3-ubyte",
+        },
+        headline: Metric::Top1,
+        alpha: 1.0,
+        full: Budget { epochs: 12, seeds: 5 },
+        quick: None,
+        experiments: &[Experiment::Masks],
+        paper: None,
+    },
+    Set {
+        dataset: "waterbirds-alia",
+        title: "Waterbirds with ALIA's edits",
+        images: Images::Files {
+            folders: &["waterbirds-alia", "waterbirds_v1.0", "waterbird_complete95_forest2water2"],
+            marker: "metadata.csv",
+        },
+        headline: Metric::Balanced,
+        alpha: 0.05,
+        full: Budget { epochs: 30, seeds: 3 },
+        quick: None,
+        experiments: &[Experiment::Table],
+        paper: Some([0.622, 0.714, 0.807]),
+    },
+    Set {
+        dataset: "iwildcam-alia",
+        title: "iWildCam with ALIA's edits",
+        images: Images::Files { folders: &["iwildcam-alia", "iwildcam_v2.0"], marker: "train_subset.csv" },
+        headline: Metric::Top1,
+        alpha: 0.05,
+        full: Budget { epochs: 30, seeds: 3 },
+        quick: None,
+        experiments: &[Experiment::Table],
+        paper: Some([0.750, 0.835, 0.844]),
+    },
+    Set {
+        dataset: "cub",
+        title: "CUB-200-2011 with ALIA's edits",
+        images: Images::Files { folders: &["cub", "CUB_200_2011"], marker: "images.txt" },
+        headline: Metric::Top1,
+        alpha: 0.05,
+        full: Budget { epochs: 30, seeds: 3 },
+        quick: None,
+        experiments: &[Experiment::Table],
+        paper: Some([0.708, 0.717, 0.720]),
+    },
+];
+
+/// The range in which the paper calls the strength uncritical.
+pub(crate) const STABLE_ALPHAS: (f64, f64) = (0.01, 0.09);
+const ALPHAS: [f64; 9] = [0.001, 0.01, 0.03, 0.05, 0.07, 0.09, 0.1, 1.0, 10.0];
+const QUICK_ALPHAS: [f64; 3] = [0.01, 0.05, 0.09];
+const MASK_AREAS: [f64; 5] = [0.7, 0.9, 1.0, 1.1, 1.3];
+const QUICK_MASK_AREAS: [f64; 3] = [0.7, 1.0, 1.3];
+
+/// An image set as the table above has it.
+struct Set {
+    dataset: &'static str,
+    title: &'static str,
+    images: Images,
+    /// What the experiments are judged by.
+    headline: Metric,
+    alpha: f64,
+    full: Budget,
+    /// None: left out of `--quick`, unless asked for by name.
+    quick: Option<Budget>,
+    experiments: &'static [Experiment],
+    /// The paper's accuracies without edits, with edits, and with guidance.
+    paper: Option<[f64; 3]>,
+}
+
+#[derive(Clone, Copy)]
+struct Budget {
+    epochs: usize,
+    seeds: u64,
+}
+
+/// Where a set's images come from.
+#[derive(Clone, Copy)]
+enum Images {
+    /// The program draws them.
+    Drawn,
+    /// Files, in the first of these folders of the data root that holds one whose name starts with `marker`.
+    Files { folders: &'static [&'static str], marker: &'static str },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Experiment {
+    Table,
+    Masks,
+    MaskSize,
+    Alpha,
+    Convergence,
+}
+
+impl Experiment {
+    const ALL: [Self; 5] = [Self::Table, Self::Masks, Self::MaskSize, Self::Alpha, Self::Convergence];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Masks => "masks",
+            Self::MaskSize => "mask-size",
+            Self::Alpha => "alpha",
+            Self::Convergence => "convergence",
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Table => "Do edits help, and does guidance help beyond them?",
+            Self::Masks => "Does the mask matter?",
+            Self::MaskSize => "How exact must the mask be?",
+            Self::Alpha => "How strong should the guidance be?",
+            Self::Convergence => "How soon is the unguided run's best reached?",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    Full,
+    Quick,
+}
+
+/// What is run on one image set.
+pub(crate) struct SetPlan {
+    pub(crate) dataset: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) headline: Metric,
+    pub(crate) alpha: f64,
+    pub(crate) epochs: usize,
+    pub(crate) seeds: u64,
+    pub(crate) experiments: Vec<(Experiment, Vec<RowPlan>)>,
+    images: Images,
+    left_out: bool,
+}
+
+/// One row of an experiment's table: the same run over all seeds.
+pub(crate) struct RowPlan {
+    pub(crate) label: String,
+    /// What the experiment varies, where it is a number.
+    pub(crate) x: Option<f64>,
+    /// The paper's number for this row.
+    pub(crate) paper: Option<f64>,
+    /// The run at seed 0.
+    run: Run,
+    seeds: u64,
+}
+
+impl RowPlan {
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run> {
+        (0..self.seeds).map(|seed| Run { seed, ..self.run.clone() })
+    }
+}
+
+/// The plans at `scale`, of all or of those sets and experiments that `only` names.
+pub(crate) fn select(scale: Scale, only: Option<&str>) -> anyhow::Result<Vec<SetPlan>> {
+    let left_out = |set: &Set| scale == Scale::Quick && set.quick.is_none();
+    let Some(name) = only else {
+        return Ok(SETS.iter().map(|set| set.plan(scale, set.experiments, left_out(set))).collect());
+    };
+    if let Some(set) = SETS.iter().find(|set| set.dataset == name) {
+        return Ok(vec![set.plan(scale, set.experiments, false)]);
+    }
+    let Some(experiment) = Experiment::ALL.into_iter().find(|experiment| experiment.name() == name) else {
+        let names =
+            Experiment::ALL.map(Experiment::name).into_iter().chain(SETS.iter().map(|set| set.dataset));
+        bail!("--only {name}: no such experiment or set; there are {}", names.collect::<Vec<_>>().join(", "));
+    };
+    let having = SETS.iter().filter(|set| set.experiments.contains(&experiment));
+    Ok(having.map(|set| set.plan(scale, &[experiment], left_out(set))).collect())
+}
+
+impl Set {
+    fn plan(&self, scale: Scale, experiments: &[Experiment], left_out: bool) -> SetPlan {
+        let budget = match scale {
+            Scale::Full => self.full,
+            Scale::Quick => self.quick.unwrap_or(self.full),
+        };
+        SetPlan {
+            dataset: self.dataset,
+            title: self.title,
+            headline: self.headline,
+            alpha: self.alpha,
+            epochs: budget.epochs,
+            seeds: budget.seeds,
+            experiments: experiments.iter().map(|&e| (e, self.rows(e, scale, budget))).collect(),
+            images: self.images,
+            left_out,
+        }
+    }
+
+    fn rows(&self, experiment: Experiment, scale: Scale, budget: Budget) -> Vec<RowPlan> {
+        let Budget { epochs, seeds } = budget;
+        let row = |label: &str, run: Run| RowPlan { label: label.into(), x: None, paper: None, run, seeds };
+        let edits = || Run::edits(self.dataset, epochs, 0);
+        let guided = |alpha: f64| Run::guided(self.dataset, alpha, epochs, 0);
+        match experiment {
+            Experiment::Table => {
+                let mut rows = [
+                    row(label::BASELINE, Run::baseline(self.dataset, epochs, 0)),
+                    row(label::EDITS, edits()),
+                    row(label::GUIDED, guided(self.alpha)),
+                ];
+                for (index, row) in rows.iter_mut().enumerate() {
+                    row.paper = self.paper.map(|paper| paper[index]);
+                }
+                rows.into()
+            }
+            Experiment::Masks => {
+                let masked = |mask| Run { mask, ..guided(self.alpha) };
+                vec![
+                    row(label::UNGUIDED, edits()),
+                    row(label::RANDOM, masked(Mask::Random)),
+                    row(label::FULL, masked(Mask::Full)),
+                    row(label::TRUE, masked(Mask::True)),
+                ]
+            }
+            Experiment::MaskSize => {
+                let areas = if scale == Scale::Quick { &QUICK_MASK_AREAS[..] } else { &MASK_AREAS };
+                let sized = |&area: &f64| {
+                    let run = Run { mask_area: area, ..guided(self.alpha) };
+                    RowPlan { x: Some(area), ..row(&format!("area x {area}"), run) }
+                };
+                areas.iter().map(sized).collect()
+            }
+            Experiment::Alpha => {
+                let alphas = if scale == Scale::Quick { &QUICK_ALPHAS[..] } else { &ALPHAS };
+                let strong = |&alpha: &f64| RowPlan {
+                    x: Some(alpha),
+                    ..row(&format!("alpha {alpha}"), guided(alpha))
+                };
+                std::iter::once(row(label::UNGUIDED, edits())).chain(alphas.iter().map(strong)).collect()
+            }
+            Experiment::Convergence => {
+                vec![row(label::UNGUIDED, edits()), row(label::TRUE, guided(self.alpha))]
+            }
+        }
+    }
+}
+
+/// What the rows are called.
+pub(crate) mod label {
+    pub(crate) const BASELINE: &str = "originals only";
+    pub(crate) const EDITS: &str = "+ edits";
+    pub(crate) const GUIDED: &str = "+ edits + guidance";
+    pub(crate) const UNGUIDED: &str = "no guidance";
+    pub(crate) const RANDOM: &str = "random mask";
+    pub(crate) const FULL: &str = "full mask";
+    pub(crate) const TRUE: &str = "true mask";
+}
+
+impl SetPlan {
+    /// All runs of all experiments; equal ones come more than once.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run> {
+        self.experiments.iter().flat_map(|(_, rows)| rows.iter().flat_map(RowPlan::runs))
+    }
+
+    /// The folder that holds the set's images, none if the program draws them; or why the set cannot be run.
+    pub(crate) fn locate(&self, data_root: Option<&Path>) -> Result<Option<PathBuf>, String> {
+        if self.left_out {
+            return Err("left out of --quick (ask for it with --only)".into());
+        }
+        let Images::Files { folders, marker } = self.images else { return Ok(None) };
+        let root = data_root.ok_or("needs --data-root")?;
+        let found = folders.iter().map(|folder| root.join(folder)).find(|folder| holds(folder, marker));
+        found.map(Some).ok_or_else(|| {
+            let looked: Vec<String> =
+                folders.iter().map(|folder| root.join(folder).display().to_string()).collect();
+            format!("no {marker} in {}", looked.join(", "))
+        })
+    }
+}
+
+/// Whether the name of a file in `folder` starts with `marker`.
+fn holds(folder: &Path, marker: &str) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(marker))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn labels(plan: &SetPlan) -> BTreeSet<(&'static str, String)> {
+        let rows = plan.experiments.iter();
+        rows.flat_map(|(experiment, rows)| rows.iter().map(|row| (experiment.name(), row.label.clone())))
+            .collect()
+    }
+
+    #[test]
+    fn quick_is_a_smaller_part_of_the_full_plan() {
+        let full = select(Scale::Full, None).unwrap();
+        let quick = select(Scale::Quick, None).unwrap();
+        for (full, quick) in full.iter().zip(&quick) {
+            assert!(labels(quick).is_subset(&labels(full)), "{}", full.dataset);
+            assert!(quick.epochs <= full.epochs && quick.seeds <= full.seeds);
+        }
+        assert!(quick[0].runs().count() < full[0].runs().count());
+        assert_eq!(quick.iter().filter(|plan| !plan.left_out).count(), 1);
+    }
+
+    #[test]
+    fn every_row_has_at_least_three_seeds() {
+        for scale in [Scale::Full, Scale::Quick] {
+            for plan in select(scale, None).unwrap() {
+                for (_, rows) in &plan.experiments {
+                    assert!(rows.iter().all(|row| row.runs().count() >= 3), "{} {scale:?}", plan.dataset);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn experiments_share_their_runs() {
+        let plan = &select(Scale::Full, None).unwrap()[0];
+        let unique: BTreeSet<Run> = plan.runs().collect();
+        let seeds = usize::try_from(plan.seeds).unwrap();
+        // originals; edits; two wrong masks; every strength; every area but 1: the other rows are among these.
+        let others = MASK_AREAS.iter().filter(|area| **area != 1.0).count();
+        assert_eq!(unique.len(), (1 + 1 + 2 + ALPHAS.len() + others) * seeds);
+    }
+
+    #[test]
+    fn the_strength_of_the_table_is_one_of_the_curve() {
+        assert!(ALPHAS.contains(&SETS[0].alpha) && QUICK_ALPHAS.contains(&SETS[0].alpha));
+    }
+
+    #[test]
+    fn only_names_a_set_or_an_experiment() {
+        let set = select(Scale::Quick, Some("decoy-mnist")).unwrap();
+        assert!(set.len() == 1 && !set[0].left_out, "asked for by name");
+        let experiment = select(Scale::Full, Some("mask-size")).unwrap();
+        assert!(experiment.len() == 1 && experiment[0].experiments[0].0 == Experiment::MaskSize);
+        let error = select(Scale::Full, Some("tabel")).err().unwrap().to_string();
+        assert!(error.contains("tabel") && error.contains("mask-size") && error.contains("cub"), "{error}");
+    }
+
+    #[test]
+    fn papers_numbers_stand_only_beside_the_papers_sets() {
+        for plan in select(Scale::Full, None).unwrap() {
+            let theirs = matches!(plan.dataset, "waterbirds-alia" | "iwildcam-alia" | "cub");
+            assert_eq!(plan.experiments[0].1[0].paper.is_some(), theirs, "{}", plan.dataset);
+        }
+    }
+}
