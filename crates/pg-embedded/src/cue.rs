@@ -10,7 +10,7 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cue {
-    /// A strip of coloured glyphs in a corner, as camera traps print.
+    /// A strip of coloured glyphs in a corner, printed over the picture as camera traps do.
     Stamp,
     /// A coloured collar on the neck.
     Collar,
@@ -96,7 +96,6 @@ fn paint_stamp(
     rng: &mut Stream,
 ) {
     let [right, bottom] = STAMP.map(|side| side / 2.0);
-    layer.paint(&Shape::rectangle([-right, -bottom], [right, bottom]), site, |_| tint.map(|c| 0.15 * c));
     for (position, glyph) in glyphs.into_iter().enumerate() {
         for bit in 0..15 {
             let lit = (glyph >> (14 - bit)) & 1 == 1;
