@@ -51,6 +51,25 @@ struct Curve {
     points: Vec<(i32, f64)>,
 }
 
+impl Panel {
+    /// What is drawn; a curve alone needs no legend.
+    fn caption(&self) -> String {
+        match &self.curves[..] {
+            [curve] => format!("{} {}", curve.name, self.title).trim().to_owned(),
+            _ => self.title.clone(),
+        }
+    }
+
+    /// A corner for the legend: above a curve that falls, below one that rises.
+    fn empty_corner(&self) -> SeriesLabelPosition {
+        let ends = self.curves.first().and_then(|curve| curve.points.first().zip(curve.points.last()));
+        match ends {
+            Some((first, last)) if last.1 > first.1 => SeriesLabelPosition::LowerRight,
+            _ => SeriesLabelPosition::UpperRight,
+        }
+    }
+}
+
 /// Draws every metric over the epochs to an SVG file. Columns `train/loss` and `val/loss` share the panel `loss`; a
 /// column without `/` has a panel of its own. What is not finite is left out.
 ///
@@ -100,8 +119,9 @@ fn draw(panel: &Panel, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), 
     let last = points().map(|(epoch, _)| *epoch).max().unwrap_or(first);
     let (low, high) = value_range(points().map(|(_, value)| *value));
     let mut chart = ChartBuilder::on(area)
-        .caption(&panel.title, ("sans-serif", 16))
+        .caption(panel.caption(), ("sans-serif", 16))
         .margin(10)
+        .margin_right(18)
         .x_label_area_size(38)
         .y_label_area_size(58)
         .build_cartesian_2d(first..last.max(first.saturating_add(1)), low..high)?;
@@ -116,20 +136,21 @@ fn draw(panel: &Panel, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), 
         .y_labels(6)
         .y_label_formatter(&|value| label(*value, high - low))
         .draw()?;
+    let with_legend = panel.curves.len() > 1;
     for (curve, colour) in panel.curves.iter().zip(COLOURS.iter().cycle()) {
         let line =
             chart.draw_series(LineSeries::new(curve.points.iter().copied(), colour.stroke_width(2)))?;
-        if !curve.name.is_empty() {
+        if with_legend {
             line.label(&curve.name)
                 .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
         }
         // A curve of one epoch has no line.
         chart.draw_series(curve.points.iter().map(|&point| Circle::new(point, 2, colour.filled())))?;
     }
-    if panel.curves.iter().any(|curve| !curve.name.is_empty()) {
+    if with_legend {
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(panel.empty_corner())
             .background_style(WHITE.mix(0.8))
             .label_font(("sans-serif", 12))
             .draw()?;
@@ -151,7 +172,7 @@ fn value_range(values: impl Iterator<Item = f64>) -> (f64, f64) {
 /// A value with the decimals that tell it from its neighbours on an axis of this span.
 fn label(value: f64, span: f64) -> String {
     let decimals = (1.0 - span.log10()).ceil();
-    if value == 0.0 {
+    if value.abs() < 1e-6 * span {
         "0".to_owned()
     } else if decimals > 4.0 || value.abs() >= 1e5 {
         format!("{value:.1e}")
@@ -215,5 +236,6 @@ mod tests {
         assert_eq!(label(40.0, 60.0), "40");
         assert_eq!(label(1.2e-6, 1e-6), "1.2e-6");
         assert_eq!(label(0.0, 1e-6), "0");
+        assert_eq!(label(-1e-18, 1.0), "0");
     }
 }

@@ -110,7 +110,7 @@ pub fn read_rgb(path: &Path) -> Result<RgbImage, ImageError> {
         .ok()
         .filter(ImageFormat::reading_enabled)
         .ok_or_else(|| ImageError::UnknownFormat { path: path.to_owned() })?;
-    if format == ImageFormat::Jpeg && !jpeg_has_an_end(&bytes) {
+    if is_cut(format, &bytes) {
         return Err(ImageError::Truncated { path: path.to_owned(), format: name(format) });
     }
     let decoder = ImageReader::with_format(Cursor::new(&bytes), format)
@@ -153,12 +153,27 @@ fn undecodable(path: &Path, image_format: ImageFormat, error: DecodeError) -> Im
     }
 }
 
-/// Whether the decoder ran out of bytes. Decoders wrap the `io::Error` that says so to different depths, and some
-/// keep only its text.
-fn ends_early(error: &(dyn std::error::Error + 'static)) -> bool {
-    let is_end =
-        error.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof);
-    is_end || error.source().is_some_and(ends_early)
+/// Whether the decoder ran out of bytes. GIF's says so in words only.
+fn ends_early(error: &DecodeError) -> bool {
+    match error {
+        DecodeError::IoError(error) => error.kind() == io::ErrorKind::UnexpectedEof,
+        error => error.to_string().to_lowercase().contains("unexpected end of file"),
+    }
+}
+
+/// Whether the bytes themselves tell that some are missing, for the formats whose decoders do not.
+fn is_cut(format: ImageFormat, bytes: &[u8]) -> bool {
+    match format {
+        ImageFormat::Jpeg => !jpeg_has_an_end(bytes),
+        ImageFormat::WebP => riff_length(bytes).is_none_or(|length| length > bytes.len() as u64),
+        _ => false,
+    }
+}
+
+/// The length that a RIFF header, the frame of a WebP, claims for the whole file.
+fn riff_length(bytes: &[u8]) -> Option<u64> {
+    let body = bytes.get(4..8)?.try_into().ok()?;
+    Some(8 + u64::from(u32::from_le_bytes(body)))
 }
 
 /// Whether an end-of-image marker follows the first scan. The decoder pads a JPEG that lacks it with grey, without
