@@ -42,12 +42,8 @@ pub(crate) fn of(report: &Report) -> Result<Vec<Block>> {
         vec![Block::Heading(1, "Provenance guidance: classification".into()), Block::Text(summary(report))];
     if !report.failures.is_empty() {
         blocks.push(Block::Heading(2, "Failed runs".into()));
-        blocks.extend(report.failures.iter().flat_map(|failure| {
-            [
-                Block::Text(format!("{}: {}", failure.run, failure.error)),
-                Block::Code(vec![failure.command.clone()]),
-            ]
-        }));
+        let failures = report.failures.iter().map(|failure| format!("{}: {}", failure.run, failure.error));
+        blocks.push(Block::List(failures.collect()));
     }
     blocks.push(Block::Heading(2, "What was expected, and what came out".into()));
     for set in &report.sets {

@@ -152,13 +152,6 @@ mod tests {
     }
 
     #[test]
-    fn tmp_dump() {
-        let doc = document::of(&made_up::report()).unwrap();
-        std::fs::write("/tmp/rep/report.html", render(&doc, Path::new("/tmp/rep"))).unwrap();
-        std::fs::write("/tmp/rep/report.md", crate::reproduce::markdown::render(&doc)).unwrap();
-    }
-
-    #[test]
     fn a_verdict_says_its_finding_once() {
         let html = verdict(&Verdict {
             expectation: "a above b".into(),

@@ -72,7 +72,7 @@ mod tests {
             "cargo xtask reproduce --quick",
             "Example CPU <1>, 2 cores, linux",
             "| mean curve |",
-            "![+ edits: landbird/water](<explain/a.png>)",
+            "![edits: landbird/water](<explain/a.png>)",
             "2:51 of wall time",
         ] {
             assert!(text.contains(part), "{part} is missing from\n{text}");

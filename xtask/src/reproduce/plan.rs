@@ -269,8 +269,8 @@ impl Set {
 /// What the rows are called.
 pub(crate) mod label {
     pub(crate) const BASELINE: &str = "originals only";
-    pub(crate) const EDITS: &str = "+ edits";
-    pub(crate) const GUIDED: &str = "+ edits + guidance";
+    pub(crate) const EDITS: &str = "edits";
+    pub(crate) const GUIDED: &str = "edits + guidance";
     pub(crate) const UNGUIDED: &str = "no guidance";
     pub(crate) const RANDOM: &str = "random mask";
     pub(crate) const FULL: &str = "full mask";

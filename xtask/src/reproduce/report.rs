@@ -57,7 +57,7 @@ impl fmt::Display for Skipped {
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Failure {
     pub(crate) run: String,
-    pub(crate) command: String,
+    /// Its command, and the last lines of its standard error.
     pub(crate) error: String,
 }
 
@@ -264,8 +264,8 @@ pub(crate) mod made_up {
     pub(crate) fn report() -> Report {
         let table = vec![
             Row { paper: Some(0.622), ..row("originals only", &[0.22, 0.31, 0.25]) },
-            Row { paper: Some(0.714), ..row("+ edits", &[0.58, 0.64, 0.61]) },
-            Row { paper: Some(0.807), ..row("+ edits + guidance", &[0.79, 0.82, 0.80]) },
+            Row { paper: Some(0.714), ..row("edits", &[0.58, 0.64, 0.61]) },
+            Row { paper: Some(0.807), ..row("edits + guidance", &[0.79, 0.82, 0.80]) },
         ];
         let masks = vec![
             row("no guidance", &[0.58, 0.64, 0.61]),
@@ -348,9 +348,9 @@ pub(crate) mod made_up {
                     },
                 ],
                 pictures: vec![
-                    Picture { caption: "+ edits: landbird/water".into(), path: "explain/a.png".into() },
+                    Picture { caption: "edits: landbird/water".into(), path: "explain/a.png".into() },
                     Picture {
-                        caption: "+ edits + guidance: landbird/water".into(),
+                        caption: "edits + guidance: landbird/water".into(),
                         path: "explain/b.png".into(),
                     },
                 ],
@@ -358,8 +358,7 @@ pub(crate) mod made_up {
             skipped: vec![Skipped { set: "cub".into(), reason: "no --data-root with a folder cub".into() }],
             failures: vec![Failure {
                 run: "embedded-edits-full-seed2".into(),
-                command: "pg-classify train --seed 2".into(),
-                error: "out of <memory>".into(),
+                error: "`pg-classify train --seed 2` failed: out of <memory>".into(),
             }],
         }
     }
