@@ -14,7 +14,6 @@ mod idx;
 pub mod iwildcam;
 pub mod manifest;
 pub mod mnist;
-mod shim;
 mod table;
 pub mod waterbirds;
 
@@ -117,7 +116,7 @@ pub struct Crop {
 /// What a reader may be told.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Manifest of edits (see [`pg_synth::manifest`]) whose originals are training images of a set read from files.
+    /// Manifest of edits (see [`pg_synth::read_manifest`]) whose originals are training images of a set read from files.
     pub edits: Option<PathBuf>,
     /// Seed of everything that the reader itself draws. The default, 0, is part of the published protocol.
     pub seed: Seed,

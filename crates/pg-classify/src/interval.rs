@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn quantiles_cut_off_the_outer_five_percent() {
-        for freedom in [1, 2, 3, 4, 5, 7, 9, 12, 15, 19, 20, 24, 28, 29, 30, 31, 50, 200] {
+        for freedom in (1..=31).chain([50, 200]) {
             let mass = central_mass(freedom, t_quantile(freedom));
             assert!((mass - 0.95).abs() < 2e-6, "{freedom} degrees of freedom: {mass}");
         }

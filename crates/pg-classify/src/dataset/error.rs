@@ -156,49 +156,44 @@ pub enum DatasetError {
         /// Name of the set.
         dataset: String,
     },
+    /// A manifest of edits cannot be used.
+    #[error(transparent)]
+    EditManifest(#[from] pg_synth::ManifestError),
     /// An edit's original is no training image.
-    #[error("{}: row {row}: original {} is not a training image; edits of other images would leak them", path.display(), original.display())]
+    #[error(
+        "{}: original {} is not a training image; remove its edits, since those of other images would leak them",
+        path.display(), original.display()
+    )]
     NotATrainingImage {
         /// The manifest.
         path: PathBuf,
-        /// Its row, from 1.
-        row: usize,
         /// The original.
         original: PathBuf,
     },
-    /// An edited file is listed twice.
-    #[error("{}: row {row}: edited image {} is already that of row {first}; remove one", path.display(), edited.display())]
-    DuplicateEdit {
-        /// The manifest.
-        path: PathBuf,
-        /// The second row, from 1.
-        row: usize,
-        /// The first row.
-        first: usize,
-        /// The edited image.
-        edited: PathBuf,
-    },
     /// An edited file is itself an image of the set.
-    #[error("{}: row {row}: edited image {} is itself an image of the data set; keep edits apart", path.display(), edited.display())]
+    #[error("{}: edited image {} is itself an image of the data set; keep edits apart", path.display(), edited.display())]
     EditInDataset {
         /// The manifest.
         path: PathBuf,
-        /// Its row, from 1.
-        row: usize,
         /// The edited image.
         edited: PathBuf,
     },
     /// The manifest's label is not that of the original.
-    #[error("{}: row {row}: label `{label}`, but the original is a `{class}`; an edit keeps its class", path.display())]
+    #[error(
+        "{}: {} has label {label}, but its original is a `{class}` (label {expected}); an edit keeps its class",
+        path.display(), edited.display()
+    )]
     ManifestLabel {
         /// The manifest.
         path: PathBuf,
-        /// Its row, from 1.
-        row: usize,
+        /// The edited image.
+        edited: PathBuf,
         /// The manifest's label.
-        label: String,
+        label: u32,
         /// The original's class.
         class: String,
+        /// The original's label.
+        expected: u32,
     },
 
     /// An IDX file starts wrongly.
