@@ -1,5 +1,7 @@
 //! The set as a whole: reproducible, balanced, and with masks that are true.
 
+#![allow(clippy::unwrap_used)] // in helpers; clippy.toml allows it in the tests themselves
+
 use pg_embedded::{Cue, Embedded, Spec};
 use pg_random::Seed;
 
