@@ -27,6 +27,7 @@ pub mod conv2d;
 mod geometry;
 mod matmul;
 pub mod max_pool2d;
+pub mod pick;
 
 pub use conv2d::{Conv2dGeometry, Conv2dOptions};
 pub use geometry::ShapeError;

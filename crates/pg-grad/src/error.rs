@@ -1,0 +1,71 @@
+//! What can be wrong with a guidance request.
+
+use thiserror::Error;
+
+/// Errors of input gradients and guidance.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// candle's second-order switch is off on the calling thread.
+    #[error(
+        "second-order derivatives are off on this thread; call pg_grad::second_order::enable() at the start of main, \
+         before any thread starts, or set CANDLE_GRAD_DO_NOT_DETACH=1, or use Strategy::FiniteDifference"
+    )]
+    SecondOrderOff,
+    /// The input of the network is not a variable, so candle keeps no gradient for it.
+    #[error(
+        "the input is not a variable: wrap it with candle_core::Var::from_tensor before the forward pass"
+    )]
+    InputNotVariable,
+    /// The logits do not depend on the input through operations that have a derivative.
+    #[error(
+        "the logits do not depend on the input: forward must use the given tensor, and no operation on the way may \
+         cut the graph (detach, candle_nn::layer_norm and softmax_last_dim do)"
+    )]
+    NoInputGradient,
+    /// A shape does not fit.
+    #[error("{what} has shape {actual:?}, expected {expected}")]
+    Shape {
+        /// What has the wrong shape.
+        what: &'static str,
+        /// Its shape.
+        actual: Vec<usize>,
+        /// What was expected, in words.
+        expected: String,
+    },
+    /// The windows of a convolution, pooling or resize do not fit.
+    #[error(transparent)]
+    Window(#[from] pg_kernels::ShapeError),
+    /// A mask lies outside [0, 1] or is not a number.
+    #[error("{what} must lie in [0, 1], found {value}")]
+    MaskRange {
+        /// Which mask.
+        what: &'static str,
+        /// The first value outside.
+        value: f64,
+    },
+    /// An option has a value that makes no sense.
+    #[error("{option} must be {expected}, got {value}")]
+    Option {
+        /// Name of the option.
+        option: &'static str,
+        /// What would be valid.
+        expected: &'static str,
+        /// The value given.
+        value: f64,
+    },
+    /// candle failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(error) => error,
+            other => candle_core::Error::wrap(other),
+        }
+    }
+}
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,143 @@
+//! The guidance loss L_PG: how much the score of a class depends on input that is not its own.
+
+use crate::error::{Error, Result};
+use crate::input_gradient::{Score, input_gradient};
+use crate::lazy::Lazy;
+use crate::provenance::Provenance;
+use candle_core::{Tensor, Var};
+
+/// The norm of a weighted input gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Norm {
+    /// Sum of squares: the paper's.
+    #[default]
+    SquaredL2,
+    /// Sum of absolute values.
+    L1,
+}
+
+/// How the norms of a batch become one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reduction {
+    /// Sum over the elements of a sample, mean over the batch: the scale does not depend on the batch size.
+    #[default]
+    SumElementsMeanBatch,
+    /// Mean over everything: smaller than the default by the number of elements of a sample.
+    Mean,
+    /// Sum over everything.
+    Sum,
+}
+
+/// How the gradient of L_PG by the weights is found.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Strategy {
+    /// Reverse over reverse, exact. Needs candle's second-order switch and operations that have a second derivative
+    /// (those of this crate have).
+    #[default]
+    Exact,
+    /// Central difference of first-order gradients along the weighted input gradient: works for any module, needs no
+    /// switch and no more memory than plain training. `step` is the displacement of the input, as a share of its
+    /// root mean square; for networks of linear and rectifying layers the result is exact up to rounding while no
+    /// activation changes sign.
+    FiniteDifference {
+        /// Displacement of the input relative to its root mean square; [`Strategy::DEFAULT_STEP`] is a good one.
+        step: f64,
+    },
+}
+
+impl Strategy {
+    /// Balances rounding against activations that change sign, in f32.
+    pub const DEFAULT_STEP: f64 = 1e-3;
+}
+
+/// Provenance guidance: L = L_cls + alpha * L_PG.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guidance {
+    /// Strength. With 0 the loss is measured but does not train: a monitor.
+    pub alpha: f64,
+    /// What is differentiated.
+    pub score: Score,
+    /// Norm of the weighted gradient.
+    pub norm: Norm,
+    /// From norms to one number.
+    pub reduction: Reduction,
+    /// How L_PG is differentiated.
+    pub strategy: Strategy,
+    /// When it is computed.
+    pub lazy: Lazy,
+}
+
+impl Guidance {
+    /// The paper's loss at strength `alpha`: squared L2 norm of the logit's gradient, exact, at every step.
+    pub fn new(alpha: f64) -> Self {
+        Self {
+            alpha,
+            score: Score::default(),
+            norm: Norm::default(),
+            reduction: Reduction::default(),
+            strategy: Strategy::default(),
+            lazy: Lazy::default(),
+        }
+    }
+
+    /// Whether the options make sense.
+    ///
+    /// # Errors
+    /// [`Error::Option`] if alpha is negative or not finite, the step is not positive, or the lazy options are off.
+    pub fn check(&self) -> Result<()> {
+        if !(self.alpha >= 0.0 && self.alpha.is_finite()) {
+            return Err(Error::Option { option: "alpha", expected: "0 or more", value: self.alpha });
+        }
+        if let Strategy::FiniteDifference { step } = self.strategy
+            && !(step > 0.0 && step.is_finite())
+        {
+            let expected = "a positive share of the input's root mean square";
+            return Err(Error::Option { option: "finite-difference step", expected, value: step });
+        }
+        self.lazy.check()
+    }
+
+    /// L_PG as a scalar with a graph: add `alpha` times it to a loss and differentiate.
+    ///
+    /// `logits` (n, classes) must have been computed from `x`.
+    ///
+    /// # Errors
+    /// [`Error::SecondOrderOff`], [`Error::NoInputGradient`], or shapes that do not fit.
+    pub fn loss(&self, logits: &Tensor, x: &Var, provenance: &Provenance) -> Result<Tensor> {
+        let gradients = provenance
+            .as_sources()
+            .iter()
+            .map(|source| input_gradient(logits, x, &source.classes, self.score))
+            .collect::<Result<Vec<_>>>()?;
+        self.loss_of_gradients(&gradients, provenance)
+    }
+
+    /// L_PG from the input gradients of the sources' scores, one a source in the shape of the input.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn loss_of_gradients(&self, gradients: &[Tensor], provenance: &Provenance) -> Result<Tensor> {
+        let mut total: Option<Tensor> = None;
+        for residual in provenance.residuals(gradients)? {
+            let elements = match self.norm {
+                Norm::SquaredL2 => residual.sqr()?,
+                Norm::L1 => residual.abs()?,
+            };
+            let count = match self.reduction {
+                Reduction::SumElementsMeanBatch => residual.dim(0)?,
+                Reduction::Mean => residual.elem_count(),
+                Reduction::Sum => 1,
+            };
+            let norm = (elements.sum_all()? / count.max(1) as f64)?;
+            total = Some(match total {
+                Some(total) => (total + norm)?,
+                None => norm,
+            });
+        }
+        total.ok_or_else(|| Error::Shape {
+            what: "provenance",
+            actual: vec![0],
+            expected: "at least one source".to_string(),
+        })
+    }
+}

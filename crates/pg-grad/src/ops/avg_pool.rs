@@ -1,0 +1,51 @@
+//! Average-pooling, over windows and over everything.
+
+use super::separable::{self, AxisMap};
+use super::{Pool2dOptions, dims4};
+use crate::error::Result;
+use candle_core::Tensor;
+use pg_kernels::Pool2dGeometry;
+
+/// Mean of each window of `x` (n, channels, height, width), giving (n, channels, ., .), as
+/// `torch.nn.functional.avg_pool2d`. With `count_include_pad` (torch's default) the zeros of the padding count.
+///
+/// # Errors
+/// [`Error::Window`](crate::Error::Window) if the shapes do not fit.
+pub fn avg_pool2d(x: &Tensor, options: Pool2dOptions, count_include_pad: bool) -> Result<Tensor> {
+    let [_, _, h, w] = dims4(x)?;
+    let geometry = Pool2dGeometry::new(dims4(x)?, options)?;
+    let (oh, ow) = geometry.output_size();
+    let Pool2dOptions { kernel_size, stride, padding } = options;
+    let rows = averages(h, oh, kernel_size.0, stride.0, padding.0, count_include_pad);
+    let columns = averages(w, ow, kernel_size.1, stride.1, padding.1, count_include_pad);
+    separable::apply(x, &rows, &columns)
+}
+
+fn averages(
+    input: usize,
+    output: usize,
+    k: usize,
+    stride: usize,
+    padding: usize,
+    count_pad: bool,
+) -> AxisMap {
+    let mut map = AxisMap::zeros(output, input);
+    for o in 0..output {
+        let start = (o * stride).saturating_sub(padding);
+        let end = (o * stride + k - padding).min(input);
+        let count = if count_pad { k } else { end - start };
+        for i in start..end {
+            map.add(o, i, 1.0 / count as f64);
+        }
+    }
+    map
+}
+
+/// Mean over height and width of `x` (n, channels, height, width), giving (n, channels).
+///
+/// # Errors
+/// If `x` is not of rank 4.
+pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
+    dims4(x)?;
+    Ok(x.mean((2, 3))?)
+}

@@ -1,0 +1,40 @@
+//! The twice-differentiable operations, one a file.
+
+mod avg_pool;
+mod batch_norm;
+mod conv2d;
+mod dropout;
+mod gelu;
+mod group_norm;
+mod layer_norm;
+mod linear;
+mod max_pool;
+mod relu;
+mod resize;
+mod separable;
+mod sigmoid;
+mod softmax;
+
+pub use avg_pool::{avg_pool2d, global_avg_pool2d};
+pub use batch_norm::{BatchMoments, batch_norm, batch_norm_with_moments};
+pub use conv2d::conv2d;
+pub use dropout::dropout;
+pub use gelu::gelu;
+pub use group_norm::group_norm;
+pub use layer_norm::layer_norm;
+pub use linear::linear;
+pub use max_pool::max_pool2d;
+pub use pg_kernels::{Conv2dOptions, Pool2dOptions, ShapeError};
+pub use relu::relu;
+pub use resize::{resize_bicubic, resize_bilinear};
+pub use sigmoid::sigmoid;
+pub use softmax::{log_softmax, softmax};
+
+use crate::error::Result;
+use candle_core::Tensor;
+
+/// The shape of a rank-4 tensor as an array.
+fn dims4(tensor: &Tensor) -> Result<[usize; 4]> {
+    let (n, c, h, w) = tensor.dims4()?;
+    Ok([n, c, h, w])
+}

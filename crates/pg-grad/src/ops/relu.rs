@@ -1,0 +1,94 @@
+//! Rectifier, with derivative 0 at 0 as in torch (candle's own has 1).
+
+use super::conv2d::{contiguous, is_float};
+use crate::error::Result;
+use crate::pass;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, bail};
+
+/// max(x, 0), any shape.
+///
+/// # Errors
+/// If candle fails.
+pub fn relu(x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() && is_float(x.dtype()) {
+        Ok(x.contiguous()?.apply_op1(Relu)?)
+    } else {
+        Ok((x * x.gt(0f64)?.to_dtype(x.dtype())?)?)
+    }
+}
+
+struct Relu;
+
+impl CustomOp1 for Relu {
+    fn name(&self) -> &'static str {
+        "pg-relu"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        let result = match storage {
+            CpuStorage::F32(x) => {
+                CpuStorage::F32(contiguous(x, layout)?.iter().map(|&x| rectify(x)).collect())
+            }
+            CpuStorage::F64(x) => {
+                CpuStorage::F64(contiguous(x, layout)?.iter().map(|&x| rectify(x)).collect())
+            }
+            _ => bail!("relu wants f32 or f64"),
+        };
+        Ok((result, layout.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, y: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
+        Ok(Some(where_positive(&pass::operand(grad), &y.detach())?))
+    }
+}
+
+/// Not `max`: NaN must stay NaN, so that a broken run shows.
+fn rectify<T: PartialOrd + Default>(x: T) -> T {
+    if x <= T::default() { T::default() } else { x }
+}
+
+/// `grad` where `y` > 0, else 0. Linear in `grad`; its derivative by `y` is 0 wherever there is one.
+fn where_positive(grad: &Tensor, y: &Tensor) -> CandleResult<Tensor> {
+    grad.contiguous()?.apply_op2(y, WherePositive)
+}
+
+struct WherePositive;
+
+impl CustomOp2 for WherePositive {
+    fn name(&self) -> &'static str {
+        "pg-where-positive"
+    }
+
+    fn cpu_fwd(
+        &self,
+        g: &CpuStorage,
+        lg: &Layout,
+        y: &CpuStorage,
+        ly: &Layout,
+    ) -> CandleResult<(CpuStorage, Shape)> {
+        fn select<T: PartialOrd + Default + Copy>(grad: &[T], y: &[T]) -> Vec<T> {
+            grad.iter().zip(y).map(|(&g, &y)| if y > T::default() { g } else { T::default() }).collect()
+        }
+        let result = match (g, y) {
+            (CpuStorage::F32(g), CpuStorage::F32(y)) => {
+                CpuStorage::F32(select(contiguous(g, lg)?, contiguous(y, ly)?))
+            }
+            (CpuStorage::F64(g), CpuStorage::F64(y)) => {
+                CpuStorage::F64(select(contiguous(g, lg)?, contiguous(y, ly)?))
+            }
+            _ => bail!("relu wants f32 or f64"),
+        };
+        Ok((result, lg.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        _: &Tensor,
+        y: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
+        // `y` came in detached, so nothing waits for its gradient.
+        Ok((Some(where_positive(&pass::operand(grad), y)?), None))
+    }
+}

@@ -1,0 +1,146 @@
+//! Which input element came from which source, as the loss needs it: one weight a source.
+
+use crate::error::{Error, Result};
+use candle_core::{DType, Tensor};
+
+/// One source of every sample of a batch.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Class whose score this source explains, (n,), u32 or i64.
+    pub classes: Tensor,
+    /// Weight on that score's input gradient, in [0, 1] and broadcastable to the input: 0 where the input comes from
+    /// this source, 1 where it does not.
+    pub elsewhere: Tensor,
+}
+
+/// The sources of a batch, and how their penalties combine.
+#[derive(Debug, Clone)]
+pub struct Provenance {
+    sources: Vec<Source>,
+    joint: bool,
+}
+
+impl Provenance {
+    /// Edited samples (hard label): `mask` (n, 1, h, w) is 1 on the unmodified region, the target. A sample whose
+    /// `edited` (n,) is 0 has no non-target region and counts 0.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::MaskRange`].
+    pub fn edited(classes: &Tensor, mask: &Tensor, edited: &Tensor) -> Result<Self> {
+        check_batch("edited", edited, classes)?;
+        check_mask(mask, classes)?;
+        let elsewhere = (1.0 - mask)?.broadcast_mul(&per_sample(&edited.to_dtype(mask.dtype())?, mask)?)?;
+        Ok(Self { sources: vec![Source { classes: classes.clone(), elsewhere }], joint: false })
+    }
+
+    /// Mixes of two sources (soft label): `mask` (n, 1, h, w) is 1 where the input comes from source A, of class `a`,
+    /// and 0 where it comes from B, of class `b`; fractions between. A pair of one class counts 0. The two weighted
+    /// gradients are added before the norm is taken, as in the paper.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::MaskRange`].
+    pub fn mixed(a: &Tensor, b: &Tensor, mask: &Tensor) -> Result<Self> {
+        let masks = [(a.clone(), mask.clone()), (b.clone(), (1.0 - mask)?)];
+        Ok(Self { joint: true, ..Self::sources(&masks)? })
+    }
+
+    /// Any number of sources, each with its classes (n,) and its mask (1 on its own region): the penalties of the
+    /// sources are added. Sources of one class share their regions: a class may look at all of its sources.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::MaskRange`].
+    pub fn sources(masks: &[(Tensor, Tensor)]) -> Result<Self> {
+        for (classes, mask) in masks {
+            check_batch("classes", classes, &masks[0].0)?;
+            check_mask(mask, classes)?;
+        }
+        let sources = masks
+            .iter()
+            .map(|(classes, _)| {
+                Ok(Source { classes: classes.clone(), elsewhere: elsewhere(classes, masks)? })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { sources, joint: false })
+    }
+
+    /// The sources.
+    pub fn as_sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// The weighted gradients whose norms make the loss: one for all sources if they are joint, else one a source.
+    pub(crate) fn residuals(&self, gradients: &[Tensor]) -> Result<Vec<Tensor>> {
+        let weighted: Vec<Tensor> = self
+            .sources
+            .iter()
+            .zip(gradients)
+            .map(|(source, g)| Ok(g.broadcast_mul(&source.elsewhere.to_dtype(g.dtype())?)?))
+            .collect::<Result<_>>()?;
+        if !self.joint || weighted.is_empty() {
+            return Ok(weighted);
+        }
+        let sum = weighted[1..].iter().try_fold(weighted[0].clone(), |sum, w| sum + w)?;
+        Ok(vec![sum])
+    }
+
+    /// The provenance of some samples of the batch, by index (m,).
+    pub(crate) fn select(&self, samples: &Tensor) -> Result<Self> {
+        let sources = self
+            .sources
+            .iter()
+            .map(|s| {
+                Ok(Source {
+                    classes: s.classes.index_select(samples, 0)?,
+                    elsewhere: s.elsewhere.index_select(samples, 0)?,
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { sources, joint: self.joint })
+    }
+}
+
+/// 1 minus the union of the regions of all sources that share `classes`, sample by sample.
+fn elsewhere(classes: &Tensor, masks: &[(Tensor, Tensor)]) -> Result<Tensor> {
+    let mut elsewhere = masks[0].1.ones_like()?;
+    for (other, mask) in masks {
+        let same = classes.eq(other)?.to_dtype(mask.dtype())?;
+        elsewhere = (elsewhere - mask.broadcast_mul(&per_sample(&same, mask)?)?)?;
+    }
+    // Rounding and overlapping regions must not give a negative weight.
+    Ok(elsewhere.clamp(0f64, 1f64)?)
+}
+
+/// `v` (n,) in a shape that broadcasts against `like` (n, ...).
+fn per_sample(v: &Tensor, like: &Tensor) -> Result<Tensor> {
+    let mut shape = vec![1; like.rank()];
+    shape[0] = v.elem_count();
+    Ok(v.reshape(shape)?)
+}
+
+fn check_batch(what: &'static str, v: &Tensor, classes: &Tensor) -> Result<()> {
+    if v.rank() != 1 || v.dims() != classes.dims() {
+        let expected = format!("({},), one value a sample", classes.elem_count());
+        return Err(Error::Shape { what, actual: v.dims().to_vec(), expected });
+    }
+    Ok(())
+}
+
+fn check_mask(mask: &Tensor, classes: &Tensor) -> Result<()> {
+    if mask.rank() < 2 || mask.dim(0)? != classes.elem_count() {
+        let expected = format!("({}, ...), one mask a sample", classes.elem_count());
+        return Err(Error::Shape { what: "mask", actual: mask.dims().to_vec(), expected });
+    }
+    let values = mask.flatten_all()?.to_dtype(DType::F64)?;
+    for value in [values.min(0)?, values.max(0)?, values.sum_all()?] {
+        let value = value.to_scalar::<f64>()?;
+        if value.is_nan() {
+            return Err(Error::MaskRange { what: "mask", value });
+        }
+    }
+    for value in [values.min(0)?.to_scalar::<f64>()?, values.max(0)?.to_scalar::<f64>()?] {
+        if !(0.0..=1.0).contains(&value) {
+            return Err(Error::MaskRange { what: "mask", value });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! One guided training step: the losses and the gradient of L_cls + alpha * L_PG by every variable.
+
+use crate::error::{Error, Result};
+use crate::guidance::{Guidance, Strategy};
+use crate::input_gradient::{input_gradient_detached, summed_score};
+use crate::lazy::Turn;
+use crate::pass::backward;
+use crate::provenance::Provenance;
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Tensor, Var};
+use std::result::Result as StdResult;
+
+/// Why a step runs the network. A network with state (running statistics of batch normalisation) moves it in the main
+/// pass only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forward {
+    /// The pass whose logits are trained on: once a step.
+    Main,
+    /// A further pass of the same step, on some of the samples or on displaced ones.
+    Probe,
+}
+
+/// What a step found.
+#[derive(Debug)]
+pub struct Step {
+    /// Logits of the main pass, (n, classes), detached.
+    pub logits: Tensor,
+    /// L_cls.
+    pub loss_cls: f64,
+    /// L_PG (without alpha), if this step measured it.
+    pub loss_pg: Option<f64>,
+    /// Gradient of L_cls + alpha * L_PG by every variable that it depends on.
+    pub gradients: GradStore,
+}
+
+impl Guidance {
+    /// One step on `x` (n, ...): `network` maps an input to logits (n, classes), `criterion` maps the logits of `x` to
+    /// the scalar L_cls, and `provenance` tells what to guide. `turn` comes from [`crate::Lazy::turn`]; `None` makes
+    /// this a plain step.
+    ///
+    /// Where only some samples are guided, they take a second pass through the network, which sees them as a batch.
+    ///
+    /// # Errors
+    /// [`Error::SecondOrderOff`] for the exact strategy where candle detaches gradients; anything that `network` or
+    /// `criterion` reports.
+    pub fn step<E: Into<Error>>(
+        &self,
+        x: &Tensor,
+        provenance: &Provenance,
+        turn: Option<&Turn>,
+        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, E>,
+        criterion: impl Fn(&Tensor) -> StdResult<Tensor, E>,
+    ) -> Result<Step> {
+        self.check()?;
+        match turn {
+            None => plain_step(x, network, criterion),
+            Some(Turn { scale, samples: None }) => {
+                self.step_on_all(x, provenance, self.alpha * scale, network, criterion)
+            }
+            Some(Turn { scale, samples: Some(samples) }) => {
+                let samples = Tensor::new(samples.as_slice(), x.device())?;
+                self.step_on_some(x, provenance, self.alpha * scale, &samples, network, criterion)
+            }
+        }
+    }
+
+    fn step_on_all<E: Into<Error>>(
+        &self,
+        x: &Tensor,
+        provenance: &Provenance,
+        strength: f64,
+        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, E>,
+        criterion: impl Fn(&Tensor) -> StdResult<Tensor, E>,
+    ) -> Result<Step> {
+        let x = Var::from_tensor(&x.detach())?;
+        let logits = network(&x, Forward::Main).map_err(E::into)?;
+        let loss_cls = criterion(&logits).map_err(E::into)?;
+        let (loss_pg, gradients) = if self.strategy == Strategy::Exact && strength > 0.0 {
+            // One backward pass serves both losses.
+            let loss_pg = self.loss(&logits, &x, provenance)?;
+            let total = (&loss_cls + (&loss_pg * strength)?.to_dtype(loss_cls.dtype())?)?;
+            (scalar(&loss_pg)?, backward(&total)?)
+        } else {
+            let (loss_pg, guided) = self.guide(&x, &logits, provenance, strength, network)?;
+            (loss_pg, sum(backward(&loss_cls)?, guided)?)
+        };
+        let loss_cls = scalar(&loss_cls)?;
+        Ok(Step { logits: logits.detach(), loss_cls, loss_pg: Some(loss_pg), gradients })
+    }
+
+    fn step_on_some<E: Into<Error>>(
+        &self,
+        x: &Tensor,
+        provenance: &Provenance,
+        strength: f64,
+        samples: &Tensor,
+        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, E>,
+        criterion: impl Fn(&Tensor) -> StdResult<Tensor, E>,
+    ) -> Result<Step> {
+        let plain = plain_step(x, &network, criterion)?;
+        let x = Var::from_tensor(&x.detach().index_select(samples, 0)?)?;
+        let logits = network(&x, Forward::Probe).map_err(E::into)?;
+        let (loss_pg, guided) = self.guide(&x, &logits, &provenance.select(samples)?, strength, network)?;
+        Ok(Step { loss_pg: Some(loss_pg), gradients: sum(plain.gradients, guided)?, ..plain })
+    }
+
+    /// L_PG, and the gradient of `strength` * L_PG if there is any.
+    fn guide<E: Into<Error>>(
+        &self,
+        x: &Var,
+        logits: &Tensor,
+        provenance: &Provenance,
+        strength: f64,
+        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, E>,
+    ) -> Result<(f64, Option<GradStore>)> {
+        if self.strategy == Strategy::Exact && strength > 0.0 {
+            let loss = self.loss(logits, x, provenance)?;
+            return Ok((scalar(&loss)?, Some(backward(&(&loss * strength)?)?)));
+        }
+        let (loss, directions) = self.measure(logits, x, provenance)?;
+        let guided = match self.strategy {
+            Strategy::FiniteDifference { step } if strength > 0.0 => {
+                self.finite_difference(x, provenance, &directions, strength, step, network)?
+            }
+            _ => None,
+        };
+        Ok((loss, guided))
+    }
+
+    /// L_PG and its derivative by the input gradient of each source, from first-order passes alone.
+    fn measure(&self, logits: &Tensor, x: &Var, provenance: &Provenance) -> Result<(f64, Vec<Tensor>)> {
+        let gradients = provenance
+            .as_sources()
+            .iter()
+            .map(|s| Ok(Var::from_tensor(&input_gradient_detached(logits, x, &s.classes, self.score)?)?))
+            .collect::<Result<Vec<_>>>()?;
+        let tensors: Vec<Tensor> = gradients.iter().map(|g| g.as_tensor().clone()).collect();
+        let loss = self.loss_of_gradients(&tensors, provenance)?;
+        let mut derivatives = backward(&loss)?;
+        let directions = gradients
+            .iter()
+            .map(|g| derivatives.remove(g).ok_or(Error::NoInputGradient))
+            .collect::<Result<_>>()?;
+        Ok((scalar(&loss)?, directions))
+    }
+
+    /// With g_j the input gradient of source j's summed score F_j and v_j = dL_PG/dg_j held fixed,
+    /// dL_PG/dw = sum over j of d/de dF_j(x + e v_j)/dw at e = 0, here as a central difference.
+    /// `None` if no gradient is to be pushed down.
+    fn finite_difference<E: Into<Error>>(
+        &self,
+        x: &Tensor,
+        provenance: &Provenance,
+        directions: &[Tensor],
+        strength: f64,
+        step: f64,
+        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, E>,
+    ) -> Result<Option<GradStore>> {
+        let mut total = None;
+        for (source, direction) in provenance.as_sources().iter().zip(directions) {
+            let length = l2_norm(direction)?;
+            if length == 0.0 {
+                continue;
+            }
+            let e = step * l2_norm(x)?.max(f64::MIN_POSITIVE) / length;
+            for e in [e, -e] {
+                let displaced = (x.detach() + (direction * e)?.to_dtype(x.dtype())?)?;
+                let logits = network(&displaced, Forward::Probe).map_err(E::into)?;
+                let score = summed_score(&logits, &source.classes, self.score)?;
+                let gradients = backward(&(score * (strength / (2.0 * e)))?)?;
+                total = Some(sum(gradients, total)?);
+            }
+        }
+        Ok(total)
+    }
+}
+
+fn plain_step<E: Into<Error>>(
+    x: &Tensor,
+    network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, E>,
+    criterion: impl Fn(&Tensor) -> StdResult<Tensor, E>,
+) -> Result<Step> {
+    let logits = network(&x.detach(), Forward::Main).map_err(E::into)?;
+    let loss = criterion(&logits).map_err(E::into)?;
+    Ok(Step { logits: logits.detach(), loss_cls: scalar(&loss)?, loss_pg: None, gradients: backward(&loss)? })
+}
+
+fn sum(mut gradients: GradStore, more: Option<GradStore>) -> Result<GradStore> {
+    if let Some(more) = more {
+        gradients.extend(more)?;
+    }
+    Ok(gradients)
+}
+
+fn scalar(loss: &Tensor) -> Result<f64> {
+    Ok(loss.to_dtype(DType::F64)?.to_scalar()?)
+}
+
+fn l2_norm(x: &Tensor) -> Result<f64> {
+    Ok(scalar(&x.to_dtype(DType::F64)?.sqr()?.sum_all()?)?.sqrt())
+}

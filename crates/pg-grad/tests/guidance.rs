@@ -1,0 +1,257 @@
+//! The guidance losses: against formulas, against each other, and what they refuse.
+
+mod support;
+
+use candle_core::{DType, Device, Result as CandleResult, Tensor, Var};
+use pg_grad::ops::{Conv2dOptions, Pool2dOptions, conv2d, linear, log_softmax, max_pool2d, relu};
+use pg_grad::*;
+use support::{numbers, random};
+
+const N: usize = 4;
+
+fn classes(values: [u32; N]) -> Tensor {
+    Tensor::new(&values, &Device::Cpu).unwrap()
+}
+
+/// A network of rectifiers: conv, relu, max-pool, conv, relu, linear; 1x8x8 inputs, 3 classes.
+struct Net {
+    weights: Vec<Var>,
+}
+
+impl Net {
+    fn new(dtype: DType) -> Self {
+        let shapes: [&[usize]; 4] = [&[6, 1, 3, 3], &[8, 6, 3, 3], &[3, 8 * 16], &[3]];
+        let weights = shapes
+            .iter()
+            .enumerate()
+            .map(|(i, s)| Var::from_tensor(&random(s, i as u64).to_dtype(dtype).unwrap()).unwrap())
+            .collect();
+        Self { weights }
+    }
+
+    fn forward(&self, x: &Tensor) -> CandleResult<Tensor> {
+        let same = Conv2dOptions { padding: (1, 1), ..Default::default() };
+        let pool = Pool2dOptions { kernel_size: (2, 2), stride: (2, 2), padding: (0, 0) };
+        let x = max_pool2d(&relu(&conv2d(x, &self.weights[0], same)?)?, pool)?;
+        let x = relu(&conv2d(&x, &self.weights[1], same)?)?;
+        Ok(linear(&x.flatten_from(1)?, &self.weights[2], Some(&self.weights[3]))?)
+    }
+}
+
+fn input(dtype: DType) -> Tensor {
+    random(&[N, 1, 8, 8], 99).to_dtype(dtype).unwrap()
+}
+
+fn mask(dtype: DType) -> Tensor {
+    let values: Vec<f64> = numbers(N * 64, 3).into_iter().map(|v| f64::from(v > 0.0)).collect();
+    Tensor::from_vec(values, (N, 1, 8, 8), &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+}
+
+fn soft(dtype: DType) -> Provenance {
+    Provenance::mixed(&classes([0, 1, 2, 1]), &classes([1, 2, 0, 1]), &mask(dtype)).unwrap()
+}
+
+fn hard(dtype: DType) -> Provenance {
+    let edited = Tensor::new(&[1f64, 1.0, 0.0, 1.0], &Device::Cpu).unwrap();
+    Provenance::edited(&classes([0, 1, 2, 1]), &mask(dtype), &edited).unwrap()
+}
+
+fn criterion(logits: &Tensor) -> CandleResult<Tensor> {
+    log_softmax(logits, 1)?.gather(&classes([0, 1, 2, 1]).unsqueeze(1)?, 1)?.mean_all()?.neg()
+}
+
+fn run(guidance: &Guidance, provenance: &Provenance, dtype: DType) -> (Step, Vec<Tensor>) {
+    let net = Net::new(dtype);
+    let step =
+        guidance.step(&input(dtype), provenance, Some(&Turn::ALL), |x, _| net.forward(x), criterion).unwrap();
+    let gradients = net.weights.iter().map(|w| step.gradients.get(w).unwrap().clone()).collect();
+    (step, gradients)
+}
+
+fn f64s(t: &Tensor) -> Vec<f64> {
+    t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn relative_distance(a: &[Tensor], b: &[Tensor]) -> f64 {
+    let (mut difference, mut norm) = (0.0, 0.0);
+    for (a, b) in a.iter().zip(b) {
+        for (a, b) in f64s(a).into_iter().zip(f64s(b)) {
+            difference += (a - b) * (a - b);
+            norm += b * b;
+        }
+    }
+    (difference / norm).sqrt()
+}
+
+/// z = W x + b: L_PG is the sum over d of (1 - M_d)^2 W_{y,d}^2, its gradient 2 (1-M)^2 W_y on row y and 0 elsewhere.
+#[test]
+fn a_linear_network_has_the_closed_form() {
+    let weight = Var::from_tensor(&random(&[3, 5], 1)).unwrap();
+    let x = Var::from_tensor(&random(&[1, 5], 2)).unwrap();
+    let mask = Tensor::new(&[[1f64, 0.0, 0.5, 0.0, 1.0]], &Device::Cpu).unwrap();
+    let label = Tensor::new(&[2u32], &Device::Cpu).unwrap();
+    let edited = Tensor::new(&[1f64], &Device::Cpu).unwrap();
+    let provenance = Provenance::edited(&label, &mask, &edited).unwrap();
+    let logits = linear(&x, &weight, None).unwrap();
+    let loss = Guidance::new(1.0).loss(&logits, &x, &provenance).unwrap();
+
+    let (w, m) = (f64s(&weight), f64s(&mask));
+    let expected: f64 = (0..5).map(|d| (1.0 - m[d]).powi(2) * w[10 + d].powi(2)).sum();
+    assert!((loss.to_scalar::<f64>().unwrap() - expected).abs() < 1e-14);
+    let gradient = f64s(loss.backward().unwrap().get(&weight).unwrap());
+    for (i, g) in gradient.into_iter().enumerate() {
+        let expected = if i < 10 { 0.0 } else { 2.0 * (1.0 - m[i - 10]).powi(2) * w[i] };
+        assert!((g - expected).abs() < 1e-14, "{i}: {g} != {expected}");
+    }
+}
+
+#[test]
+fn the_exact_gradient_is_that_of_the_measured_loss() {
+    for (provenance, options) in [
+        (soft(DType::F64), Guidance::new(0.3)),
+        (hard(DType::F64), Guidance::new(0.3)),
+        (hard(DType::F64), Guidance { score: Score::LogProbability, ..Guidance::new(0.7) }),
+        (hard(DType::F64), Guidance { norm: Norm::L1, reduction: Reduction::Mean, ..Guidance::new(2.0) }),
+        (soft(DType::F64), Guidance { reduction: Reduction::Sum, ..Guidance::new(0.1) }),
+    ] {
+        let net = Net::new(DType::F64);
+        let total = || {
+            let step = options
+                .step(&input(DType::F64), &provenance, Some(&Turn::ALL), |x, _| net.forward(x), criterion)
+                .unwrap();
+            (step.loss_cls + options.alpha * step.loss_pg.unwrap(), step.gradients)
+        };
+        let (_, gradients) = total();
+        for (i, weight) in net.weights.iter().enumerate() {
+            let start = weight.as_tensor().copy().unwrap();
+            let direction = random(weight.dims(), 50 + i as u64);
+            let at = |h: f64| {
+                weight.set(&(&start + (&direction * h).unwrap()).unwrap()).unwrap();
+                total().0
+            };
+            let h = 1e-6;
+            let numeric = (at(h) - at(-h)) / (2.0 * h);
+            weight.set(&start).unwrap();
+            let exact: f64 = match gradients.get(weight) {
+                Some(g) => f64s(&(g * &direction).unwrap()).iter().sum(),
+                None => 0.0,
+            };
+            assert!((exact - numeric).abs() < 1e-6 * (1.0 + exact.abs()), "{i}: {exact} != {numeric}");
+        }
+    }
+}
+
+#[test]
+fn finite_differences_agree_with_exact_in_single_precision() {
+    for provenance in [soft(DType::F32), hard(DType::F32)] {
+        // Without L_cls, which both share, the comparison is of the guidance gradient alone.
+        let nothing = |z: &Tensor| z.sum_all()? * 0.0;
+        let gradients = |strategy| {
+            let net = Net::new(DType::F32);
+            let guidance = Guidance { strategy, ..Guidance::new(1.0) };
+            let x = input(DType::F32);
+            let step =
+                guidance.step(&x, &provenance, Some(&Turn::ALL), |x, _| net.forward(x), nothing).unwrap();
+            net.weights[..3].iter().map(|w| step.gradients.get(w).unwrap().clone()).collect::<Vec<_>>()
+        };
+        let exact = gradients(Strategy::Exact);
+        let difference = gradients(Strategy::FiniteDifference { step: Strategy::DEFAULT_STEP });
+        let distance = relative_distance(&difference, &exact);
+        assert!(distance < 1e-3, "relative distance {distance}");
+    }
+}
+
+#[test]
+fn a_pair_of_one_class_and_an_original_count_nothing() {
+    let all = |v: f64| Tensor::full(v, (N, 1, 8, 8), &Device::Cpu).unwrap();
+    let same = Provenance::mixed(&classes([1; N]), &classes([1; N]), &mask(DType::F64)).unwrap();
+    assert_eq!(run(&Guidance::new(0.0), &same, DType::F64).0.loss_pg, Some(0.0));
+    let none_edited = Tensor::zeros(N, DType::F64, &Device::Cpu).unwrap();
+    let originals = Provenance::edited(&classes([1; N]), &all(0.0), &none_edited).unwrap();
+    assert_eq!(run(&Guidance::new(0.0), &originals, DType::F64).0.loss_pg, Some(0.0));
+    assert!(run(&Guidance::new(0.0), &soft(DType::F64), DType::F64).0.loss_pg.unwrap() > 0.0);
+}
+
+#[test]
+fn two_sources_added_equal_two_joint_where_masks_are_binary_and_not_where_they_overlap() {
+    let (a, b, m) = (classes([0, 1, 2, 1]), classes([1, 2, 0, 0]), mask(DType::F64));
+    let value = |p: &Provenance| run(&Guidance::new(0.0), p, DType::F64).0.loss_pg.unwrap();
+    let separate =
+        |m: &Tensor| Provenance::sources(&[(a.clone(), m.clone()), (b.clone(), (1.0 - m).unwrap())]).unwrap();
+    let joint = Provenance::mixed(&a, &b, &m).unwrap();
+    assert!((value(&joint) / value(&separate(&m)) - 1.0).abs() < 1e-12);
+    let half = (m.ones_like().unwrap() * 0.5).unwrap();
+    let joint = Provenance::mixed(&a, &b, &half).unwrap();
+    assert!((value(&joint) / value(&separate(&half)) - 1.0).abs() > 1e-3);
+}
+
+#[test]
+fn a_monitor_measures_and_trains_as_if_it_were_not_there() {
+    let net = Net::new(DType::F64);
+    let plain = Guidance::new(0.0)
+        .step(&input(DType::F64), &soft(DType::F64), None, |x, _| net.forward(x), criterion)
+        .unwrap();
+    let plain: Vec<_> = net.weights.iter().map(|w| plain.gradients.get(w).unwrap().clone()).collect();
+    let (monitored, gradients) = run(&Guidance::new(0.0), &soft(DType::F64), DType::F64);
+    assert!(monitored.loss_pg.unwrap() > 0.0);
+    assert_eq!(relative_distance(&gradients, &plain), 0.0);
+    let (exact, _) = run(&Guidance::new(1.0), &soft(DType::F64), DType::F64);
+    assert!((monitored.loss_pg.unwrap() / exact.loss_pg.unwrap() - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn guided_samples_average_to_the_whole_batch() {
+    let net = Net::new(DType::F64);
+    for strategy in [Strategy::Exact, Strategy::FiniteDifference { step: 1e-4 }] {
+        let guidance = Guidance { strategy, ..Guidance::new(1.0) };
+        let gradients = |turn: &Turn| {
+            let step = guidance
+                .step(&input(DType::F64), &hard(DType::F64), Some(turn), |x, _| net.forward(x), criterion)
+                .unwrap();
+            (step.gradients.get(&net.weights[0]).unwrap().clone(), step.loss_pg.unwrap())
+        };
+        let whole = gradients(&Turn::ALL);
+        let halves: Vec<_> =
+            [[0, 1], [2, 3]].map(|s| gradients(&Turn { scale: 1.0, samples: Some(s.to_vec()) })).to_vec();
+        let mean = ((&halves[0].0 + &halves[1].0).unwrap() * 0.5).unwrap();
+        assert!(relative_distance(&[mean], &[whole.0]) < 1e-5);
+        assert!(((halves[0].1 + halves[1].1) / 2.0 / whole.1 - 1.0).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn probes_leave_the_main_pass_alone() {
+    let net = Net::new(DType::F32);
+    let count = std::cell::RefCell::new(vec![]);
+    let guidance = Guidance {
+        strategy: Strategy::FiniteDifference { step: Strategy::DEFAULT_STEP },
+        ..Guidance::new(1.0)
+    };
+    let network = |x: &Tensor, why: Forward| {
+        count.borrow_mut().push(why);
+        net.forward(x)
+    };
+    guidance.step(&input(DType::F32), &soft(DType::F32), Some(&Turn::ALL), network, criterion).unwrap();
+    let mains = count.borrow().iter().filter(|&&why| why == Forward::Main).count();
+    assert_eq!((mains, count.borrow().len()), (1, 5));
+}
+
+#[test]
+fn senseless_requests_are_typed_errors() {
+    for alpha in [-1.0, f64::NAN, f64::INFINITY] {
+        assert!(matches!(Guidance::new(alpha).check(), Err(Error::Option { option: "alpha", .. })));
+    }
+    let zero_step = Strategy::FiniteDifference { step: 0.0 };
+    assert!(Guidance { strategy: zero_step, ..Guidance::new(1.0) }.check().is_err());
+    let (a, b) = (classes([0; N]), classes([1; N]));
+    let bad = (mask(DType::F64) * 1.5).unwrap();
+    assert!(matches!(Provenance::mixed(&a, &b, &bad), Err(Error::MaskRange { .. })));
+    let nan = (mask(DType::F64) * f64::NAN).unwrap();
+    assert!(matches!(Provenance::mixed(&a, &b, &nan), Err(Error::MaskRange { .. })));
+    let short = Tensor::new(&[0u32], &Device::Cpu).unwrap();
+    assert!(matches!(Provenance::mixed(&a, &short, &mask(DType::F64)), Err(Error::Shape { .. })));
+    let x = Var::from_tensor(&input(DType::F64)).unwrap();
+    let constant = random(&[N, 3], 0);
+    let missing = Guidance::new(1.0).loss(&constant, &x, &soft(DType::F64));
+    assert!(matches!(missing, Err(Error::NoInputGradient)));
+}
