@@ -1,5 +1,7 @@
 //! Results are bit-equal for any number of threads.
 
+#![expect(clippy::unwrap_used, reason = "a failure to set a test up is a failed test")]
+
 use image::{Rgb, RgbImage};
 use pg_provenance::Extractor;
 use pg_random::Seed;
