@@ -1,9 +1,10 @@
-//! Data sets for classification: one shape, [`Dataset`], that every reader yields, and [`open`] to choose a reader.
+//! Data sets for classification: one shape, [`Dataset`], that every reader yields, and [`open`] to choose a
+//! reader.
 //!
-//! A reader finds the files, names classes and groups, and checks everything that can be checked without decoding
-//! images, so that a run fails in its first second and not in its last epoch. Whatever a reader draws at random (a
-//! subset, a decoy, a scene) depends on [`Options::seed`] alone, not on the seed of the training run: runs that
-//! differ in their seed train and test on the same data.
+//! A reader finds the files, names classes and groups, and checks everything that can be checked without
+//! decoding images, so that a run fails in its first second and not in its last epoch. Whatever a reader
+//! draws at random (a subset, a decoy, a scene) depends on [`Options::seed`] alone, not on the seed of the
+//! training run: runs that differ in their seed train and test on the same data.
 
 pub mod cub;
 mod edits;
@@ -37,11 +38,11 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// Group names such as `landbird/water`; empty when the set has no groups.
     pub groups: Vec<String>,
-    /// Images of each group in the *official* training split: the weights of the adjusted average accuracy. A subset
-    /// keeps the counts of the whole, so that its results compare with published ones.
+    /// Images of each group in the *official* training split: the weights of the adjusted average accuracy. A
+    /// subset keeps the counts of the whole, so that its results compare with published ones.
     pub group_counts: Vec<usize>,
-    /// Classes that show no object, such as a camera trap's `background`: the unmodified region of their edits is no
-    /// target, so these train without guidance.
+    /// Classes that show no object, such as a camera trap's `background`: the unmodified region of their
+    /// edits is no target, so these train without guidance.
     pub objectless: Vec<u32>,
     /// Training images, never empty.
     pub train: Vec<Example>,
@@ -77,7 +78,8 @@ pub struct Example {
     pub label: u32,
     /// Index into [`Dataset::groups`]; `None` when the set has no groups.
     pub group: Option<u32>,
-    /// Provenance that is known exactly: 1 on the target, 0 where the input must not matter. Guides the training.
+    /// Provenance that is known exactly: 1 on the target, 0 where the input must not matter. Guides the
+    /// training.
     pub target: Option<BinaryMask>,
     /// The true region of the object. Scores saliency and estimated provenance, never trains.
     pub truth: Option<BinaryMask>,
@@ -98,7 +100,8 @@ pub struct EditExample {
     pub truth: Option<BinaryMask>,
 }
 
-/// A squash to `resize` (width, height), of which the box at (`left`, `top`) of `width` x `height` pixels is kept.
+/// A squash to `resize` (width, height), of which the box at (`left`, `top`) of `width` x `height` pixels is
+/// kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crop {
     /// Width and height that the image is first resized to, whatever its aspect ratio.
@@ -116,7 +119,8 @@ pub struct Crop {
 /// What a reader may be told.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Manifest of edits (see [`pg_synth::read_manifest`]) whose originals are training images of a set read from files.
+    /// Manifest of edits (see [`pg_synth::read_manifest`]) whose originals are training images of a set read
+    /// from files.
     pub edits: Option<PathBuf>,
     /// Seed of everything that the reader itself draws. The default, 0, is part of the published protocol.
     pub seed: Seed,
@@ -143,8 +147,8 @@ pub const NAMES: [&str; 8] = [
 /// Opens the data set `name`, whose files lie under `data_root`. `embedded` is generated and needs no root.
 ///
 /// # Errors
-/// [`DatasetError::Unknown`] for another name, [`DatasetError::NoRoot`] without a root, and whatever the reader finds
-/// wrong with the files.
+/// [`DatasetError::Unknown`] for another name, [`DatasetError::NoRoot`] without a root, and whatever the
+/// reader finds wrong with the files.
 pub fn open(name: &str, data_root: Option<&Path>, options: &Options) -> Result<Dataset, DatasetError> {
     let root = || {
         data_root
@@ -215,10 +219,11 @@ impl Dataset {
         }
     }
 
-    /// Which groups follow the training set's bias: of the groups of one class, the one with most training images.
+    /// Which groups follow the training set's bias: of the groups of one class, the one with most training
+    /// images.
     ///
-    /// `None` unless every group belongs to one class and every class has at least two groups and a clear majority.
-    /// Accuracy over these groups is ALIA's "ID", over the others its "OOD".
+    /// `None` unless every group belongs to one class and every class has at least two groups and a clear
+    /// majority. Accuracy over these groups is ALIA's "ID", over the others its "OOD".
     pub fn aligned_groups(&self) -> Option<Vec<bool>> {
         let owner = self.group_owners()?;
         let mut aligned = vec![false; self.groups.len()];
@@ -382,7 +387,8 @@ impl Dataset {
     }
 }
 
-/// The first of `candidates` below `root` that holds `marker`; sets are unpacked with and without their top folder.
+/// The first of `candidates` below `root` that holds `marker`; sets are unpacked with and without their top
+/// folder.
 fn locate(root: &Path, candidates: &[&str], marker: &str, dataset: &str) -> Result<PathBuf, DatasetError> {
     candidates
         .iter()

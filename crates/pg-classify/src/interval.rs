@@ -1,7 +1,8 @@
 //! Confidence intervals of 95 %: of an accuracy on one test set, and of a mean over seeds.
 //!
-//! They answer different questions. [`wilson`] says how far the accuracy of *this* network is known from so many test
-//! images; [`over_seeds`] says how far the *method's* mean is known from so many runs. Comparing methods needs the second.
+//! They answer different questions. [`wilson`] says how far the accuracy of *this* network is known from so
+//! many test images; [`over_seeds`] says how far the *method's* mean is known from so many runs. Comparing
+//! methods needs the second.
 
 use serde::Serialize;
 
@@ -73,8 +74,8 @@ pub fn over_seeds(values: &[f64]) -> Option<Mean> {
     Some(Mean { mean, half_width, count })
 }
 
-/// The 97.5 % quantile of Student's t distribution: of the table, or beyond it by the Cornish-Fisher expansion, which is
-/// right to five digits there.
+/// The 97.5 % quantile of Student's t distribution: of the table, or beyond it by the Cornish-Fisher
+/// expansion, which is right to five digits there.
 fn t_quantile(freedom: usize) -> f64 {
     let n = freedom as f64;
     T.get(freedom.wrapping_sub(1)).copied().unwrap_or_else(|| {
@@ -99,7 +100,8 @@ mod tests {
     }
 
     proptest! {
-        /// The ends of the interval are where the score test is just significant: |p - p0| = z sqrt(p0 (1 - p0) / n).
+        /// The ends of the interval are where the score test is just significant: |p - p0| = z sqrt(p0 (1 -
+        /// p0) / n).
         #[test]
         fn wilson_inverts_the_score_test(total in 1_usize..5000, share in 0.0..=1.0_f64) {
             let correct = (share * total as f64).round() as usize;
@@ -123,7 +125,8 @@ mod tests {
         assert_eq!(over_seeds(&[]), None);
     }
 
-    /// Integrates Student's density numerically: an oracle for the whole table and for the expansion beyond it.
+    /// Integrates Student's density numerically: an oracle for the whole table and for the expansion beyond
+    /// it.
     fn central_mass(freedom: usize, t: f64) -> f64 {
         let n = freedom as f64;
         let density = |x: f64| (1.0 + x * x / n).powf(-f64::midpoint(n, 1.0));

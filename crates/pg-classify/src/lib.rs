@@ -1,11 +1,11 @@
 //! Classification trained on edited images with provenance guidance.
 //!
-//! A generative editor changes the background of a training image; the region that it left alone holds the object. This
-//! crate reads the data sets on which such training is compared, and scores predictions in every way that their
-//! literature does:
+//! A generative editor changes the background of a training image; the region that it left alone holds the
+//! object. This crate reads the data sets on which such training is compared, and scores predictions in every
+//! way that their literature does:
 //!
-//! - [`dataset`]: one shape, [`Dataset`](dataset::Dataset), for Waterbirds, iWildCam, CUB-200-2011, Decoy-MNIST, one's own
-//!   folders and a set drawn in memory;
+//! - [`dataset`]: one shape, [`Dataset`](dataset::Dataset), for Waterbirds, iWildCam, CUB-200-2011, Decoy-MNIST,
+//!   one's own folders and a set drawn in memory;
 //! - [`metrics`]: top-1, class-balanced and worst-group accuracy, their adjusted average, ALIA's ID and OOD, macro F1;
 //! - [`interval`]: confidence intervals over test images and over seeds.
 //!

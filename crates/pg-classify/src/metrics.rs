@@ -1,8 +1,8 @@
 //! Metrics of classification under bias: everything that papers call "accuracy", side by side.
 //!
-//! On Waterbirds, one network has a plain top-1, a class-balanced, a group-mean, a worst-group and an *adjusted* average
-//! accuracy that lie tens of points apart, and papers differ in which they call the accuracy. [`Scores`] has them all,
-//! together with what a constant answer would reach.
+//! On Waterbirds, one network has a plain top-1, a class-balanced, a group-mean, a worst-group and an
+//! *adjusted* average accuracy that lie tens of points apart, and papers differ in which they call the
+//! accuracy. [`Scores`] has them all, together with what a constant answer would reach.
 
 mod confusion;
 mod groups;
@@ -66,7 +66,8 @@ pub struct Ratio {
 pub struct Scores {
     /// Plain accuracy over all images.
     pub top1: Ratio,
-    /// Class-balanced accuracy: the mean recall of the classes that occur among the labels. WILDS: recall-macro.
+    /// Class-balanced accuracy: the mean recall of the classes that occur among the labels. WILDS:
+    /// recall-macro.
     pub balanced: f64,
     /// Mean F1 of the classes that occur among the labels. WILDS: F1-macro.
     pub macro_f1: f64,
@@ -205,7 +206,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Waterbirds' test split: label and group (landbird/land, landbird/water, waterbird/land, waterbird/water).
+    /// Waterbirds' test split: label and group (landbird/land, landbird/water, waterbird/land,
+    /// waterbird/water).
     fn waterbirds_test() -> (Vec<u32>, Vec<u32>) {
         let sizes = [(0, 0, 2255), (0, 1, 2255), (1, 2, 642), (1, 3, 642)];
         let images = sizes.iter().flat_map(|&(label, group, size)| std::iter::repeat_n((label, group), size));

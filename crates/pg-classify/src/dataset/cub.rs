@@ -1,7 +1,7 @@
 //! CUB-200-2011 (Wah et al., 2011) with ALIA's split.
 //!
-//! The archive lists images in text files of `id value` lines: `images.txt`, `image_class_labels.txt` (classes 1 to
-//! 200), `train_test_split.txt` (1 for training) and `classes.txt`.
+//! The archive lists images in text files of `id value` lines: `images.txt`, `image_class_labels.txt`
+//! (classes 1 to 200), `train_test_split.txt` (1 for training) and `classes.txt`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,15 @@ const FOLDERS: [&str; 2] = ["CUB_200_2011", ""];
 /// Training images of each class that ALIA sets aside.
 const HELD_OUT: usize = 5;
 
-/// The official training images of each class in the order of their ids, without the last five: 4,994 training images,
-/// and the official 5,794 test images.
+/// The official training images of each class in the order of their ids, without the last five: 4,994
+/// training images, and the official 5,794 test images.
 ///
-/// Those last five, ALIA's "extra" real data, are the 1,000 validation images. ALIA itself selects its model on the
-/// test split.
+/// Those last five, ALIA's "extra" real data, are the 1,000 validation images. ALIA itself selects its model
+/// on the test split.
 ///
 /// # Errors
-/// [`DatasetError::Missing`] without `images.txt`, and one naming file and line for what is wrong in the lists.
+/// [`DatasetError::Missing`] without `images.txt`, and one naming file and line for what is wrong in the
+/// lists.
 pub fn open(root: &Path, options: &Options) -> Result<Dataset, DatasetError> {
     let folder = locate(root, &FOLDERS, "images.txt", "cub")?;
     let list = |file: &str| Listing::read(folder.join(file));

@@ -14,8 +14,8 @@ enum Role {
     HeldOut,
 }
 
-/// Adds the edits that [`Options::edits`] lists, in the order of the manifest. Originals are recognised by their
-/// canonical path, so that links and relative paths do not matter.
+/// Adds the edits that [`Options::edits`] lists, in the order of the manifest. Originals are recognised by
+/// their canonical path, so that links and relative paths do not matter.
 pub(super) fn attach(mut set: Dataset, options: &Options) -> Result<Dataset, DatasetError> {
     if let Some(manifest) = &options.edits {
         let records = read_manifest(manifest)?;
@@ -59,7 +59,8 @@ fn edit(
     Ok(EditExample { original: index, picture, label, prompt, truth: None })
 }
 
-/// The images of the set by their canonical path. A file that is listed for training and held out counts as held out.
+/// The images of the set by their canonical path. A file that is listed for training and held out counts as
+/// held out.
 fn roles(set: &Dataset) -> Result<HashMap<PathBuf, Role>, DatasetError> {
     let training = set.train.iter().enumerate().map(|(index, example)| (example, Role::Training(index)));
     let held_out = set.val.iter().chain(&set.test).map(|example| (example, Role::HeldOut));

@@ -1,5 +1,5 @@
-//! The set that `pg-embedded` draws: animals with a camera stamp that gives the class away in training, and edits
-//! that break the tie.
+//! The set that `pg-embedded` draws: animals with a camera stamp that gives the class away in training, and
+//! edits that break the tie.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ pub fn open(options: &Options) -> Result<Dataset, DatasetError> {
     from_spec(&Spec::default(), options)
 }
 
-/// The set of `spec`, drawn from [`Options::seed`]. Groups are `class/cue`, and the training set's cue aligns with the
-/// class. `truth` is the animal, or for an edit what was kept.
+/// The set of `spec`, drawn from [`Options::seed`]. Groups are `class/cue`, and the training set's cue aligns
+/// with the class. `truth` is the animal, or for an edit what was kept.
 ///
 /// # Errors
 /// [`DatasetError::Spec`] if the specification asks for what cannot be drawn.

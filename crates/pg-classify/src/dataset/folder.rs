@@ -1,4 +1,5 @@
-//! A folder of images, one folder a class, with an optional manifest of edits: the way to bring one's own data.
+//! A folder of images, one folder a class, with an optional manifest of edits: the way to bring one's own
+//! data.
 //!
 //! ```text
 //! root/train/cat/1.jpg      or, without a `train` folder:      root/cat/1.jpg
@@ -25,16 +26,18 @@ struct ClassFolder {
     images: Vec<(String, PathBuf)>,
 }
 
-/// The images below `root`. Classes are the names of the class folders of the training split, sorted; images are
-/// the files directly inside whose name ends in png, jpg, jpeg, gif, bmp, webp, tif or tiff. Hidden files are ignored.
+/// The images below `root`. Classes are the names of the class folders of the training split, sorted; images
+/// are the files directly inside whose name ends in png, jpg, jpeg, gif, bmp, webp, tif or tiff. Hidden files
+/// are ignored.
 ///
-/// Without a `train` folder, every class is split 80 : 10 : 10 (each tenth rounded to the nearest image). Which image
-/// goes where depends on a hash of its path and [`Options::seed`]; so a folder that is copied elsewhere splits in
-/// the same way.
+/// Without a `train` folder, every class is split 80 : 10 : 10 (each tenth rounded to the nearest image).
+/// Which image goes where depends on a hash of its path and [`Options::seed`]; so a folder that is copied
+/// elsewhere splits in the same way.
 ///
 /// # Errors
 /// [`DatasetError::Missing`], [`DatasetError::EmptyFolder`], [`DatasetError::EmptyClassFolder`],
-/// [`DatasetError::UnknownClass`] or [`DatasetError::NotUtf8`] for the folders, and those of edits for the manifest.
+/// [`DatasetError::UnknownClass`] or [`DatasetError::NotUtf8`] for the folders, and those of edits for the
+/// manifest.
 pub fn open(root: &Path, options: &Options) -> Result<Dataset, DatasetError> {
     if !root.is_dir() {
         return Err(DatasetError::Missing {

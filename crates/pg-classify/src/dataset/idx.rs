@@ -17,8 +17,8 @@ const GZIP: [u8; 2] = [0x1F, 0x8B];
 /// Grey digits of 28x28 pixels, row-major, with their labels.
 pub(super) type Digits = Vec<(Vec<u8>, u8)>;
 
-/// The digits of the pair of files `<prefix>-images-idx3-ubyte` and `<prefix>-labels-idx1-ubyte` in `folder`, each
-/// perhaps with `.gz`; `None` unless both are there.
+/// The digits of the pair of files `<prefix>-images-idx3-ubyte` and `<prefix>-labels-idx1-ubyte` in `folder`,
+/// each perhaps with `.gz`; `None` unless both are there.
 pub(super) fn read(folder: &Path, prefix: &str) -> Result<Option<Digits>, DatasetError> {
     let images = find(folder, &format!("{prefix}-images-idx3-ubyte"));
     let labels = find(folder, &format!("{prefix}-labels-idx1-ubyte"));

@@ -1,8 +1,8 @@
 //! `iWildCam` camera traps: WILDS v2.0 (Koh et al., 2021) and the seven classes of it that ALIA trains on.
 //!
-//! All images lie in `train/`, whatever their split. The tables are read by the names of their columns, since the
-//! files of WILDS and of ALIA carry different unnamed index columns. Groups are cameras (`camera 288`), by
-//! `location_remapped`. No camera of the test split was seen in training.
+//! All images lie in `train/`, whatever their split. The tables are read by the names of their columns, since
+//! the files of WILDS and of ALIA carry different unnamed index columns. Groups are cameras (`camera 288`),
+//! by `location_remapped`. No camera of the test split was seen in training.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -38,8 +38,9 @@ const ALIA_CROP: Crop = Crop { resize: (448, 448), left: 0, top: 10, width: 448,
 /// One split: a table and those of its rows that belong to the split.
 type Split<'a> = (&'a Table, Vec<&'a Row>);
 
-/// WILDS v2.0 with its `train`, `val` and `test` splits; `id_val` and `id_test`, of cameras seen in training, are not
-/// used. A label is the rank of `y` among the training images. Names come from `categories.csv` if it is there.
+/// WILDS v2.0 with its `train`, `val` and `test` splits; `id_val` and `id_test`, of cameras seen in training,
+/// are not used. A label is the rank of `y` among the training images. Names come from `categories.csv` if it
+/// is there.
 ///
 /// # Errors
 /// [`DatasetError::Missing`] without `metadata.csv`, and one naming its line for what is wrong in it.
@@ -67,10 +68,11 @@ pub fn open(root: &Path, options: &Options) -> Result<Dataset, DatasetError> {
 }
 
 /// ALIA's seven classes (`iWildCamMini`): 6,052 training, 2,826 validation and 8,483 test images, listed by
-/// `train_subset.csv`, `val_subset.csv` and `test_subset.csv` of ALIA's repository, which belong beside `train/`.
+/// `train_subset.csv`, `val_subset.csv` and `test_subset.csv` of ALIA's repository, which belong beside
+/// `train/`.
 ///
-/// `background` shows no animal and is an [objectless](Dataset::objectless) class. Images are squashed and cropped by
-/// ALIA's transform and are *not* normalised.
+/// `background` shows no animal and is an [objectless](Dataset::objectless) class. Images are squashed and
+/// cropped by ALIA's transform and are *not* normalised.
 ///
 /// # Errors
 /// As [`open`].

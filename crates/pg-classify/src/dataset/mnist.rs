@@ -1,9 +1,9 @@
-//! Decoy-MNIST (Ross, Hughes and Doshi-Velez, "Right for the Right Reasons", 2017): digits with a grey patch in a
-//! corner that gives the class away in training and says nothing in the test.
+//! Decoy-MNIST (Ross, Hughes and Doshi-Velez, "Right for the Right Reasons", 2017): digits with a grey patch
+//! in a corner that gives the class away in training and says nothing in the test.
 //!
-//! The patch has 4x4 pixels, lies in a random corner, and has the grey 255 - 25 * digit; in the test the digit in this
-//! formula is drawn at random. Where it lies is known, so every image carries its exact provenance and no edits are
-//! needed.
+//! The patch has 4x4 pixels, lies in a random corner, and has the grey 255 - 25 * digit; in the test the
+//! digit in this formula is drawn at random. Where it lies is known, so every image carries its exact
+//! provenance and no edits are needed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,18 +25,21 @@ struct Pools {
     test: Digits,
 }
 
-/// Decoy-MNIST from the IDX files of MNIST in `root` (or in `MNIST/raw` below it, as torchvision unpacks them).
+/// Decoy-MNIST from the IDX files of MNIST in `root` (or in `MNIST/raw` below it, as torchvision unpacks
+/// them).
 ///
-/// With all four files: 54,000 training, 6,000 validation and 10,000 test images. With the `t10k` files alone: the first
-/// 8,000 of the 10,000 images are learned from (7,200 training, 800 validation) and the last 2,000 tested. In either
-/// case the last tenth of the images to learn from validates, in the order of the file. Validation images carry the
-/// decoy of the *training* images: who selects a model does not know the test's distribution either.
+/// With all four files: 54,000 training, 6,000 validation and 10,000 test images. With the `t10k` files
+/// alone: the first 8,000 of the 10,000 images are learned from (7,200 training, 800 validation) and the last
+/// 2,000 tested. In either case the last tenth of the images to learn from validates, in the order of the
+/// file. Validation images carry the decoy of the *training* images: who selects a model does not know the
+/// test's distribution either.
 ///
-/// Images stay 28x28 pixels, grey repeated to RGB. `target` and `truth` of every image are 0 on the patch, 1 elsewhere.
+/// Images stay 28x28 pixels, grey repeated to RGB. `target` and `truth` of every image are 0 on the patch, 1
+/// elsewhere.
 ///
 /// # Errors
-/// [`DatasetError::Missing`] without the `t10k` files, `DatasetError::Idx*` for files that are not MNIST's, and
-/// [`DatasetError::EditsUnsupported`] when the options name edits.
+/// [`DatasetError::Missing`] without the `t10k` files, `DatasetError::Idx*` for files that are not MNIST's,
+/// and [`DatasetError::EditsUnsupported`] when the options name edits.
 pub fn open_decoy(root: &Path, options: &Options) -> Result<Dataset, DatasetError> {
     edits::refuse("decoy-mnist", options)?;
     let Pools { mut learn, test } = read(root)?;

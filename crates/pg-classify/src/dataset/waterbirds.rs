@@ -1,8 +1,8 @@
 //! Waterbirds (Sagawa et al., 2020), whole and as ALIA trains on it (Dunlap et al., 2023).
 //!
-//! Birds of CUB-200-2011 on photographs of Places; in training, 95 % of each class stand on the ground of its name.
-//! `metadata.csv`, which `group_DRO` and WILDS share, has the columns `img_filename`, `y` (0 landbird, 1 waterbird),
-//! `split` (0 training, 1 validation, 2 test) and `place` (0 land, 1 water).
+//! Birds of CUB-200-2011 on photographs of Places; in training, 95 % of each class stand on the ground of its
+//! name. `metadata.csv`, which `group_DRO` and WILDS share, has the columns `img_filename`, `y` (0 landbird,
+//! 1 waterbird), `split` (0 training, 1 validation, 2 test) and `place` (0 land, 1 water).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,13 +47,13 @@ pub fn open(root: &Path, options: &Options) -> Result<Dataset, DatasetError> {
     edits::attach(set, options)?.checked()
 }
 
-/// ALIA's variant, whose training and validation images are all aligned: 1,139 training, 600 validation and the
-/// official 5,794 test images.
+/// ALIA's variant, whose training and validation images are all aligned: 1,139 training, 600 validation and
+/// the official 5,794 test images.
 ///
-/// The aligned training images are shuffled inside each species, and every fourth is kept. ALIA draws from the global
-/// generator of numpy, so its own subset cannot be drawn again; here the shuffle depends on [`Options::seed`] alone.
-/// Its "extra" images, the opposed groups of training and validation, are not used. The group counts remain those
-/// of the official training split.
+/// The aligned training images are shuffled inside each species, and every fourth is kept. ALIA draws from
+/// the global generator of numpy, so its own subset cannot be drawn again; here the shuffle depends on
+/// [`Options::seed`] alone. Its "extra" images, the opposed groups of training and validation, are not used.
+/// The group counts remain those of the official training split.
 ///
 /// # Errors
 /// As [`open`].

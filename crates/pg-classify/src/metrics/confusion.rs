@@ -45,9 +45,9 @@ impl Confusion {
             .collect()
     }
 
-    /// The mean F1 of the classes that occur among the labels, as scikit-learn's `f1_score(average="macro")` with those
-    /// `labels` and as WILDS. Calling an image by a class that does not occur costs the true class its recall, but adds
-    /// no class of F1 zero.
+    /// The mean F1 of the classes that occur among the labels, as scikit-learn's `f1_score(average="macro")`
+    /// with those `labels` and as WILDS. Calling an image by a class that does not occur costs the true class
+    /// its recall, but adds no class of F1 zero.
     pub fn macro_f1(&self) -> f64 {
         let f1s: Vec<f64> = (0..self.classes)
             .filter(|&class| self.labelled(class) > 0)

@@ -22,8 +22,9 @@ pub struct GroupScores {
     pub accuracies: Vec<Ratio>,
     /// Unweighted mean over the groups that occur.
     pub mean: f64,
-    /// Mean weighted by the groups' training counts, which `GroupDRO` and WILDS report as *the* average accuracy of
-    /// Waterbirds. `None` if a group seen in training does not occur, or if none was seen in training.
+    /// Mean weighted by the groups' training counts, which `GroupDRO` and WILDS report as *the* average
+    /// accuracy of Waterbirds. `None` if a group seen in training does not occur, or if none was seen in
+    /// training.
     pub adjusted: Option<f64>,
     /// Pooled accuracy of the aligned groups, ALIA's "ID".
     pub id: Option<Ratio>,
