@@ -142,7 +142,7 @@ pub fn write_png(image: &RgbImage, path: &Path) -> Result<(), SheetError> {
 
 /// The value in [0, 1]; 0 for NaN.
 fn unit(value: f32) -> f32 {
-    value.max(0.0).min(1.0)
+    if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) }
 }
 
 fn blend(under: Rgb<u8>, over: Rgb<u8>, opacity: f32) -> Rgb<u8> {

@@ -222,7 +222,7 @@ mod tests {
             }
         }
         let crc = !crc;
-        ((crc >> 15) | (crc << 17)).wrapping_add(0xA282_EAD8)
+        crc.rotate_left(17).wrapping_add(0xA282_EAD8)
     }
 
     fn records(mut data: &[u8]) -> Vec<&[u8]> {

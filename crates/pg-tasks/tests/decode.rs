@@ -1,4 +1,5 @@
 //! Every kind of image that a dataset folder holds, and every way in which one is broken.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::fs;
 use std::io::Cursor;

@@ -1,5 +1,6 @@
 //! Signals to a process of its own: this test binary, started again to run only [`child`].
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,5 @@
 //! The optimisers against a scalar version of torch's documented update rules, in f64.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 
