@@ -48,8 +48,8 @@ impl DifferenceMap {
     }
 }
 
-/// The difference between `original` and `edited` on the network grid. Editors change the image size (diffusion
-/// models round it to a multiple of 8), so both images are first brought to `width` x `height` by
+/// The difference between `original` and `edited` on the network grid. Editors change the image size
+/// (diffusion models round it to a multiple of 8), so both images are first brought to `width` x `height` by
 /// [`resize_rgb`], never by a crop: a crop would shift the content and the shift would count as a change.
 ///
 /// # Errors

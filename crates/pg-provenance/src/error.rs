@@ -63,7 +63,10 @@ pub enum ProvenanceError {
         change: f64,
     },
     /// Two masks to be compared differ in size.
-    #[error("a mask of {} x {} has no counterpart of {} x {}; resize one of them", mask.0, mask.1, truth.0, truth.1)]
+    #[error(
+        "a mask of {} x {} is not comparable with one of {} x {}; resize one of them",
+        mask.0, mask.1, truth.0, truth.1
+    )]
     Sizes {
         /// Width and height of the mask.
         mask: (usize, usize),

@@ -14,13 +14,14 @@ pub enum Histogram {
     /// Differences rounded to whole grey levels, one bin a level.
     #[default]
     U8,
-    /// Differences as they are, 256 equal bins between the smallest and the largest. The threshold is the centre
-    /// of a bin, so that the upper half of that bin counts as modified.
+    /// Differences as they are, 256 equal bins between the smallest and the largest. The threshold is the
+    /// centre of a bin, so that the upper half of that bin counts as modified.
     Float,
 }
 
 /// Finds the unmodified region of an edit: difference, Otsu's threshold, and target where the difference does
-/// not exceed it. An edit that passes through an auto-encoder changes every pixel a little, hence a threshold.
+/// not exceed it. An edit that passes through an auto-encoder changes every pixel a little, hence a
+/// threshold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Extractor {
     /// Width of the network grid, on which pairs are compared.

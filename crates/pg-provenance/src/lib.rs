@@ -1,9 +1,9 @@
 //! Which part of a synthetic image came from where.
 //!
 //! A generative edit keeps one region of its original and replaces the rest. The region that it kept shows in
-//! the difference of the two images: small where the edit left them alone, large where it did not, with Otsu's
-//! threshold between the two. The crate extracts such masks, changes their area for ablations, and scores
-//! them against true masks. It works on slices and on [`image::RgbImage`], without a tensor library.
+//! the difference of the two images: small where the edit left them alone, large where it did not, with
+//! Otsu's threshold between the two. The crate extracts such masks, changes their area for ablations, and
+//! scores them against true masks. It works on slices and on [`image::RgbImage`], without a tensor library.
 //!
 //! A mask is 1 on the **target**: the region of source A in a mix, the *unmodified* region of an edit.
 //!
@@ -13,7 +13,8 @@
 //!
 //! // A grey image, and an edit that repainted everything right of column 40 (and came back a little smaller).
 //! let original = RgbImage::from_pixel(64, 48, Rgb([90, 100, 110]));
-//! let edited = RgbImage::from_fn(56, 48, |x, _| if x < 35 { Rgb([91, 100, 108]) } else { Rgb([200, 30, 60]) });
+//! let (kept, new) = (Rgb([91, 100, 108]), Rgb([200, 30, 60]));
+//! let edited = RgbImage::from_fn(56, 48, |x, _| if x < 35 { kept } else { new });
 //!
 //! let extraction = Extractor::new(32, 32).extract(&original, &edited)?;
 //! assert!(!extraction.is_degenerate());

@@ -1,5 +1,5 @@
-//! Growing and shrinking a mask by Euclidean distance. What lies beyond the image border is neither target nor
-//! background: a mask is never eroded from the border inwards (scikit-image's `isotropic_dilation` and
+//! Growing and shrinking a mask by Euclidean distance. What lies beyond the image border is neither target
+//! nor background: a mask is never eroded from the border inwards (scikit-image's `isotropic_dilation` and
 //! `isotropic_erosion` agree, SciPy's `binary_erosion` does not).
 
 use crate::{BinaryMask, ProvenanceError};
@@ -18,8 +18,8 @@ pub fn erode(mask: &BinaryMask, radius: f64) -> BinaryMask {
     dilate(&mask.complement(), radius).complement()
 }
 
-/// The mask grown or shrunk until its area is `1 + change` of what it was, to the pixel: 0.1 grows it by 10 %,
-/// -0.3 shrinks it by 30 %.
+/// The mask grown or shrunk until its area is `1 + change` of what it was, to the pixel: 0.1 grows it by 10
+/// %, -0.3 shrinks it by 30 %.
 ///
 /// Pixels join in the order of their distance to the mask, or leave in the order of their distance to the
 /// background, equal distances in row-major order. A larger change therefore always contains a smaller one.
@@ -63,8 +63,8 @@ fn within(squared_distance: u64, radius: f64) -> bool {
     squared_distance != NOWHERE && (squared_distance as f64).sqrt() <= radius.max(0.0)
 }
 
-/// Exact squared Euclidean distance of every pixel to the nearest pixel of the mask, row-major, in linear time:
-/// distances down the columns, then the lower envelope of one parabola per column along each row
+/// Exact squared Euclidean distance of every pixel to the nearest pixel of the mask, row-major, in linear
+/// time: distances down the columns, then the lower envelope of one parabola per column along each row
 /// (Felzenszwalb and Huttenlocher, *Distance Transforms of Sampled Functions*), all in integers.
 fn squared_distances(mask: &BinaryMask) -> Vec<u64> {
     let columns = column_distances(mask);

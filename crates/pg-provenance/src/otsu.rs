@@ -125,7 +125,8 @@ mod tests {
         runs.iter().flat_map(|&(value, times)| std::iter::repeat_n(value, times)).collect()
     }
 
-    /// Thresholds that scikit-image 0.26.0 returns for the levels as integers and as floats of the same values.
+    /// Thresholds that scikit-image 0.26.0 returns for the levels as integers and as floats of the same
+    /// values.
     #[test]
     fn agrees_with_scikit_image() {
         let test_image = [0, 0, 1, 3, 5, 0, 1, 4, 3, 4, 1, 2, 5, 4, 1, 2, 4, 5, 2, 1, 4, 5, 1, 0, 0];

@@ -6,8 +6,8 @@ use image::RgbImage;
 use image::imageops;
 
 /// Brings `image` to `width` x `height` by a triangle kernel whose support grows with the reduction (Pillow's
-/// and torchvision's anti-aliased `BILINEAR`), rounded to `u8`. The aspect ratio is not kept and nothing is cut
-/// off. An image without pixels gives black.
+/// and torchvision's anti-aliased `BILINEAR`), rounded to `u8`. The aspect ratio is not kept and nothing is
+/// cut off. An image without pixels gives black.
 pub fn resize_rgb(image: &RgbImage, width: u32, height: u32) -> RgbImage {
     if image.dimensions() == (width, height) {
         return image.clone();
@@ -31,7 +31,8 @@ mod tests {
     use image::Rgb;
     use proptest::prelude::*;
 
-    /// The definition, in f64 and without separability tricks: weights `1 - |d| / max(scale, 1)` around the centre.
+    /// The definition, in f64 and without separability tricks: weights `1 - |d| / max(scale, 1)` around the
+    /// centre.
     fn weights(from: u32, to: u32, index: u32) -> Vec<f64> {
         let scale = f64::from(from) / f64::from(to);
         let support = scale.max(1.0);

@@ -84,8 +84,8 @@ impl Batch {
     }
 }
 
-/// A synthesised batch with its provenance `P`: each sample is made of source A, the sample of the same index,
-/// and source B, its partner.
+/// A synthesised batch with its provenance `P`: each sample is made of source A, the sample of the same
+/// index, and source B, its partner.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Synthetic<P> {
     /// The samples, of the same shape as the input: (sample, channel, row, column).

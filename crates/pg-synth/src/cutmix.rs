@@ -8,9 +8,9 @@ use crate::error::{check, check_probability};
 use crate::paste::{Paste, Rect, Sampling, paste_all, random_partners};
 use crate::{Batch, Masks, SynthError, Synthesiser, Synthetic};
 
-/// Cuts a box whose sides are `sqrt(1 - lam)` of the image's, `lam ~ Beta(beta, beta)`, around a uniform centre,
-/// and fills it from a random other sample. The box is cut off at the border, so `lam` is recomputed from it:
-/// its mean for `beta = 1` is not 1/2 but .682.
+/// Cuts a box whose sides are `sqrt(1 - lam)` of the image's, `lam ~ Beta(beta, beta)`, around a uniform
+/// centre, and fills it from a random other sample. The box is cut off at the border, so `lam` is recomputed
+/// from it: its mean for `beta = 1` is not 1/2 but .682.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CutMix {
     /// Probability that anything is mixed, in [0, 1].

@@ -19,7 +19,8 @@ pub enum SynthError {
     },
     /// The number of pixels does not follow from the number of labels and the sizes.
     #[error(
-        "{given} pixel values do not fill {samples} samples of {channels} x {height} x {width}; pass one label a sample"
+        "{given} pixel values do not fill {samples} samples of {channels} x {height} x {width}; \
+         pass one label a sample"
     )]
     Length {
         /// Samples, counted by their labels.

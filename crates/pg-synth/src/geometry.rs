@@ -47,8 +47,8 @@ impl Geometry {
         resized
     }
 
-    /// The mask at `width` x `height`, by nearest neighbour. Beyond the source it is target: padding is no part
-    /// of an edit, and an original, whose mask is 1 throughout, remains one.
+    /// The mask at `width` x `height`, by nearest neighbour. Beyond the source it is target: padding is no
+    /// part of an edit, and an original, whose mask is 1 throughout, remains one.
     pub fn apply_mask(&self, mask: &BinaryMask, width: u32, height: u32) -> BinaryMask {
         let Crop { x: left, y: top, width: crop_width, height: crop_height } = self.crop;
         let source = |x: usize, y: usize| {
@@ -73,9 +73,9 @@ pub fn random_flip(prob: f64, rng: &mut Stream) -> bool {
     rng.random::<f64>() < prob
 }
 
-/// A crop of a random share `scale` of the area and a random aspect `ratio` (width over height, log-uniform), as
-/// torchvision's `RandomResizedCrop`: ten attempts, then the largest central crop whose ratio is allowed. Its
-/// defaults are `(0.08, 1.0)` and `(3/4, 4/3)`.
+/// A crop of a random share `scale` of the area and a random aspect `ratio` (width over height, log-uniform),
+/// as torchvision's `RandomResizedCrop`: ten attempts, then the largest central crop whose ratio is allowed.
+/// Its defaults are `(0.08, 1.0)` and `(3/4, 4/3)`.
 pub fn random_resized_crop(
     width: u32,
     height: u32,
@@ -104,8 +104,8 @@ pub fn random_resized_crop(
     Crop { x: x.into(), y: y.into(), width: crop_width, height: crop_height }
 }
 
-/// The image shifted by up to `padding` pixels in each direction (torchvision's `RandomCrop` of the image's own
-/// size, after padding).
+/// The image shifted by up to `padding` pixels in each direction (torchvision's `RandomCrop` of the image's
+/// own size, after padding).
 pub fn random_shift(width: u32, height: u32, padding: u32, rng: &mut Stream) -> Crop {
     let padding = i64::from(padding);
     let y = rng.random_range(-padding..=padding);
@@ -142,8 +142,8 @@ mod tests {
         for _ in 0..200 {
             let crop = random_resized_crop(40, 30, (0.2, 1.0), (0.75, 4.0 / 3.0), &mut rng);
             let geometry = Geometry { flip: random_flip(0.5, &mut rng), crop };
-            // Enlarged three times, bilinear interpolation crosses 1/2 where nearest neighbour changes value, but
-            // for the corner pixels themselves (2/3 * 2/3 < 1/2).
+            // Enlarged three times, bilinear interpolation crosses 1/2 where nearest neighbour changes value,
+            // but for the corner pixels themselves (2/3 * 2/3 < 1/2).
             let (width, height) = (3 * crop.width, 3 * crop.height);
             let mask = geometry.apply_mask(&rectangle, width, height);
             let image = geometry.apply_image(&painted(&rectangle), width, height);
@@ -192,7 +192,8 @@ mod tests {
             .map(|_| random_resized_crop(1000, 1000, (0.08, 0.5), (0.75, 4.0 / 3.0), &mut rng))
             .collect();
         let mean = |value: &dyn Fn(&Crop) -> f64| crops.iter().map(value).sum::<f64>() / 5000.0;
-        // The area is uniform (standard deviation .12), the log ratio symmetric around 0 (.17): five standard errors.
+        // The area is uniform (standard deviation .12), the log ratio symmetric around 0 (.17): five standard
+        // errors.
         assert!((mean(&|crop| f64::from(crop.width * crop.height) / 1e6) - 0.29).abs() < 0.0086);
         assert!(mean(&|crop| (f64::from(crop.width) / f64::from(crop.height)).ln()).abs() < 0.012);
     }

@@ -1,10 +1,10 @@
 //! Synthesis that keeps its provenance.
 //!
-//! A mix or an edit is made of parts that belong to different sources. Every [`Synthesiser`] takes a batch and a
-//! seeded generator and returns the samples *and* where their parts came from: the labels of both sources, the
-//! share `lam` of the first, and [`Masks`] that are 1 where a pixel is the first source's. [`Mixup`] blends every
-//! pixel and says so in its type, [`NoProvenance`]. Results do not depend on the number of threads. The crate
-//! works on slices and images, without a tensor library.
+//! A mix or an edit is made of parts that belong to different sources. Every [`Synthesiser`] takes a batch
+//! and a seeded generator and returns the samples *and* where their parts came from: the labels of both
+//! sources, the share `lam` of the first, and [`Masks`] that are 1 where a pixel is the first source's.
+//! [`Mixup`] blends every pixel and says so in its type, [`NoProvenance`]. Results do not depend on the
+//! number of threads. The crate works on slices and images, without a tensor library.
 //!
 //! Edits come from files: [`read_manifest`] lists them, [`import_alia`] finds those of an ALIA run, and
 //! [`Geometry`] augments an image and its mask alike.

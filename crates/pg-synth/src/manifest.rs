@@ -117,7 +117,10 @@ pub enum ManifestError {
         first: u64,
     },
     /// Two different rows name one edited file.
-    #[error("{}:{line}: `{}` is already the edit of line {first}; keep the true one", file.display(), edited.display())]
+    #[error(
+        "{}:{line}: `{}` is already the edit of line {first}; keep the true one",
+        file.display(), edited.display()
+    )]
     EditTwice {
         /// The manifest.
         file: PathBuf,
@@ -139,7 +142,10 @@ pub enum ManifestError {
         original: PathBuf,
     },
     /// The original does not exist.
-    #[error("{}:{line}: no original at `{}`; paths are relative to the manifest's folder", file.display(), path.display())]
+    #[error(
+        "{}:{line}: no original at `{}`; paths are relative to the manifest's folder",
+        file.display(), path.display()
+    )]
     OriginalNotFound {
         /// The manifest.
         file: PathBuf,
@@ -149,7 +155,10 @@ pub enum ManifestError {
         path: PathBuf,
     },
     /// The edit does not exist.
-    #[error("{}:{line}: no edited image at `{}`; paths are relative to the manifest's folder", file.display(), path.display())]
+    #[error(
+        "{}:{line}: no edited image at `{}`; paths are relative to the manifest's folder",
+        file.display(), path.display()
+    )]
     EditedNotFound {
         /// The manifest.
         file: PathBuf,
@@ -194,7 +203,8 @@ pub fn read_manifest(file: &Path) -> Result<Vec<EditRecord>, ManifestError> {
     Ok(records)
 }
 
-/// Writes a manifest as CSV, with paths relative to its folder where they lie below it and absolute otherwise.
+/// Writes a manifest as CSV, with paths relative to its folder where they lie below it and absolute
+/// otherwise.
 ///
 /// # Errors
 /// [`ManifestError::Write`].

@@ -8,8 +8,8 @@ use crate::error::check;
 use crate::paste::random_partners;
 use crate::{Batch, NoProvenance, SynthError, Synthesiser, Synthetic};
 
-/// Blends each sample with a random other one, `lam x_a + (1 - lam) x_b`, with one `lam ~ Beta(alpha, alpha)` a
-/// batch. Every pixel belongs to both sources, so there is no provenance to guide by: a baseline.
+/// Blends each sample with a random other one, `lam x_a + (1 - lam) x_b`, with one `lam ~ Beta(alpha, alpha)`
+/// a batch. Every pixel belongs to both sources, so there is no provenance to guide by: a baseline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mixup {
     /// Both parameters of the Beta distribution, positive.

@@ -19,8 +19,8 @@ pub(crate) struct Rect {
 impl Rect {
     const EMPTY: Self = Self { x0: 0, y0: 0, x1: 0, y1: 0 };
 
-    /// A box around a centre that is uniform over the image, `size / 2` (rounded down) to each side and cut off
-    /// at the border. Its width is therefore even unless it is cut.
+    /// A box around a centre that is uniform over the image, `size / 2` (rounded down) to each side and cut
+    /// off at the border. Its width is therefore even unless it is cut.
     pub(crate) fn cut_off(image: (usize, usize), size: (usize, usize), rng: &mut Stream) -> Self {
         let mut span = |length: usize, size: usize| {
             let centre = rng.random_range(0..length);

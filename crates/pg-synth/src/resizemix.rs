@@ -26,11 +26,11 @@ pub enum ResizeMixVariant {
     /// shifts it wholly inside. Covers .241 of a 224 x 224 image on average.
     #[default]
     Authors,
-    /// `OpenMixup`: one scale and one place a batch; the box is cut off at the border and the whole copy squeezed
-    /// into what remains, by nearest neighbour. Covers .174.
+    /// `OpenMixup`: one scale and one place a batch; the box is cut off at the border and the whole copy
+    /// squeezed into what remains, by nearest neighbour. Covers .174.
     OpenMixup,
-    /// `MMPretrain`: as `OpenMixup`, but bilinear, and the scope bounds `lam`, so that the side is `sqrt(1 - lam)`.
-    /// Covers .354.
+    /// `MMPretrain`: as `OpenMixup`, but bilinear, and the scope bounds `lam`, so that the side is `sqrt(1 -
+    /// lam)`. Covers .354.
     MmPretrain,
 }
 
