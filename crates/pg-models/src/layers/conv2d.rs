@@ -1,0 +1,51 @@
+//! Convolution layer.
+
+use crate::error::Result;
+use crate::params::{Builder, Init};
+use candle_core::Tensor;
+use pg_grad::ops::{Conv2dOptions, conv2d};
+
+#[derive(Debug)]
+pub(crate) struct Conv2d {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    options: Conv2dOptions,
+}
+
+impl Conv2d {
+    /// A square kernel without bias, He-initialised.
+    pub(crate) fn new(
+        b: &Builder,
+        input: usize,
+        output: usize,
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> Result<Self> {
+        let shape = [output, input, kernel, kernel];
+        let weight = b.param("weight", shape.to_vec(), Init::kaiming_normal_fan_out(shape))?;
+        let options =
+            Conv2dOptions { stride: (stride, stride), padding: (padding, padding), ..Default::default() };
+        Ok(Self { weight, bias: None, options })
+    }
+
+    /// The same with a bias that begins at 0.
+    pub(crate) fn with_bias(
+        b: &Builder,
+        input: usize,
+        output: usize,
+        kernel: usize,
+        padding: usize,
+    ) -> Result<Self> {
+        let bias = b.param("bias", output, Init::Constant(0.0))?;
+        Ok(Self { bias: Some(bias), ..Self::new(b, input, output, kernel, 1, padding)? })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let y = conv2d(x, &self.weight, self.options)?;
+        Ok(match &self.bias {
+            Some(bias) => y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?,
+            None => y,
+        })
+    }
+}

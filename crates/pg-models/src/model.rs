@@ -1,0 +1,110 @@
+//! A model by name.
+
+use crate::error::{Error, Result};
+use crate::layers::Mode;
+use crate::networks::{
+    Network, mlp::Mlp, resnet::Block, resnet::ResNet, small_cnn::SmallCnn, vgg16_gap::Vgg16Gap,
+};
+use crate::params::{Builder, Params};
+use candle_core::{DType, Device, Tensor};
+use pg_random::Seed;
+use serde::{Deserialize, Serialize};
+
+/// The names that [`Model::new`] knows.
+pub const MODEL_NAMES: [&str; 6] = ["mlp", "small-cnn", "resnet18", "resnet34", "resnet50", "vgg16-gap"];
+
+/// Everything that determines a model's shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelSpec {
+    /// One of [`MODEL_NAMES`].
+    pub name: String,
+    /// Number of classes.
+    pub classes: usize,
+    /// Side of the square input in pixels. `mlp` and `small-cnn` are built for it; the others take any size.
+    pub size: usize,
+    /// Stride of a ResNet's last layer: 2, or 1 for a feature map twice as large.
+    pub layer4_stride: usize,
+}
+
+impl ModelSpec {
+    /// A model for 224-pixel images, or 32 for the small ones.
+    pub fn new(name: &str, classes: usize) -> Self {
+        let size = if matches!(name, "mlp" | "small-cnn") { 32 } else { 224 };
+        Self { name: name.to_string(), classes, size, layer4_stride: 2 }
+    }
+
+    /// Prefixes of the parameters that depend on the number of classes: what a pretrained backbone lacks.
+    pub fn head(&self) -> &'static [&'static str] {
+        match self.name.as_str() {
+            "mlp" => &["fc3."],
+            "small-cnn" => &["classifier."],
+            // torchvision's VGG16 has a `classifier` in place of conv6 and fc.
+            "vgg16-gap" => &["conv6.", "fc.", "classifier."],
+            _ => &["fc."],
+        }
+    }
+}
+
+/// A network with its parameters.
+pub struct Model {
+    spec: ModelSpec,
+    network: Box<dyn Network>,
+    params: Params,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("spec", &self.spec).field("parameters", &self.params.count()).finish()
+    }
+}
+
+impl Model {
+    /// A freshly initialised model.
+    ///
+    /// # Errors
+    /// [`Error::UnknownModel`]; [`Error::Option`] for sizes, classes or strides that no network has.
+    pub fn new(spec: ModelSpec, seed: Seed, dtype: DType, device: &Device) -> Result<Self> {
+        check(&spec)?;
+        let b = Builder::new(seed, dtype, device);
+        let resnet = |block, depths| ResNet::new(&b, block, depths, spec.layer4_stride, spec.classes);
+        let network: Box<dyn Network> = match spec.name.as_str() {
+            "mlp" => Box::new(Mlp::new(&b, spec.size, spec.classes)?),
+            "small-cnn" => Box::new(SmallCnn::new(&b, spec.size, spec.classes)?),
+            "resnet18" => Box::new(resnet(Block::Basic, [2, 2, 2, 2])?),
+            "resnet34" => Box::new(resnet(Block::Basic, [3, 4, 6, 3])?),
+            "resnet50" => Box::new(resnet(Block::Bottleneck, [3, 4, 6, 3])?),
+            "vgg16-gap" => Box::new(Vgg16Gap::new(&b, spec.classes)?),
+            name => return Err(Error::UnknownModel { name: name.to_string() }),
+        };
+        let params = b.params();
+        Ok(Self { spec, network, params })
+    }
+
+    /// Logits (n, classes) of images (n, 3, height, width).
+    ///
+    /// # Errors
+    /// If the images are too small for the network, or not of the size it was built for.
+    pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.network.forward(images, mode)
+    }
+
+    /// What determines the model's shape.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// Parameters and buffers by name.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+}
+
+fn check(spec: &ModelSpec) -> Result<()> {
+    let fail = |option, expected, value| Err(Error::Option { option, expected, value });
+    match spec {
+        ModelSpec { classes: 0, .. } => fail("classes", "at least 1", 0),
+        ModelSpec { size: size @ ..4, .. } => fail("image size", "at least 4", *size),
+        ModelSpec { layer4_stride: s @ (0 | 3..), .. } => fail("layer4 stride", "1 or 2", *s),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,121 @@
+//! ResNet-18, -34 and -50 (He et al. 2016; the stride of a bottleneck on its 3x3 convolution, as torchvision's v1.5).
+
+use super::Network;
+use crate::error::Result;
+use crate::layers::{BatchNorm, Conv2d, Linear, Mode};
+use crate::params::Builder;
+use candle_core::Tensor;
+use pg_grad::ops::{Pool2dOptions, global_avg_pool2d, max_pool2d, relu};
+
+/// Which residual branch a network is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Block {
+    /// 3x3, 3x3.
+    Basic,
+    /// 1x1, 3x3, 1x1 with four times the width at the end.
+    Bottleneck,
+}
+
+impl Block {
+    fn expansion(self) -> usize {
+        match self {
+            Block::Basic => 1,
+            Block::Bottleneck => 4,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct ResNet {
+    conv1: Conv2d,
+    bn1: BatchNorm,
+    blocks: Vec<Residual>,
+    fc: Linear,
+}
+
+impl ResNet {
+    /// `depths` are the numbers of blocks of the four layers; `layer4_stride` 1 doubles the size of the last feature
+    /// map, as localisation wants.
+    pub(crate) fn new(
+        b: &Builder,
+        block: Block,
+        depths: [usize; 4],
+        layer4_stride: usize,
+        classes: usize,
+    ) -> Result<Self> {
+        let conv1 = Conv2d::new(&b.pp("conv1"), 3, 64, 7, 2, 3)?;
+        let bn1 = BatchNorm::new(&b.pp("bn1"), 64)?;
+        let mut blocks = Vec::new();
+        let mut channels = 64;
+        for (layer, (depth, stride)) in depths.into_iter().zip([1, 2, 2, layer4_stride]).enumerate() {
+            let width = 64 << layer;
+            for index in 0..depth {
+                let path = b.pp(format!("layer{}", layer + 1)).pp(index);
+                let stride = if index == 0 { stride } else { 1 };
+                blocks.push(Residual::new(&path, block, channels, width, stride)?);
+                channels = width * block.expansion();
+            }
+        }
+        Ok(Self { conv1, bn1, blocks, fc: Linear::new(&b.pp("fc"), channels, classes)? })
+    }
+}
+
+impl Network for ResNet {
+    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let x = relu(&self.bn1.forward(&self.conv1.forward(x)?, mode)?)?;
+        let stem_pool = Pool2dOptions { kernel_size: (3, 3), stride: (2, 2), padding: (1, 1) };
+        let x = max_pool2d(&x, stem_pool)?;
+        let x = self.blocks.iter().try_fold(x, |x, block| block.forward(&x, mode))?;
+        self.fc.forward(&global_avg_pool2d(&x)?)
+    }
+}
+
+/// relu(branch(x) + shortcut(x)).
+#[derive(Debug)]
+struct Residual {
+    branch: Vec<(Conv2d, BatchNorm)>,
+    downsample: Option<(Conv2d, BatchNorm)>,
+}
+
+impl Residual {
+    fn new(b: &Builder, block: Block, input: usize, width: usize, stride: usize) -> Result<Self> {
+        let output = width * block.expansion();
+        // (input, output, kernel, stride) of each convolution.
+        let convolutions: &[(usize, usize, usize, usize)] = match block {
+            Block::Basic => &[(input, width, 3, stride), (width, width, 3, 1)],
+            Block::Bottleneck => &[(input, width, 1, 1), (width, width, 3, stride), (width, output, 1, 1)],
+        };
+        let branch = convolutions
+            .iter()
+            .enumerate()
+            .map(|(i, &(input, output, kernel, stride))| {
+                let conv = b.pp(format!("conv{}", i + 1));
+                let conv = Conv2d::new(&conv, input, output, kernel, stride, kernel / 2)?;
+                Ok((conv, BatchNorm::new(&b.pp(format!("bn{}", i + 1)), output)?))
+            })
+            .collect::<Result<_>>()?;
+        let downsample = if stride != 1 || input != output {
+            let path = b.pp("downsample");
+            let conv = Conv2d::new(&path.pp(0), input, output, 1, stride, 0)?;
+            Some((conv, BatchNorm::new(&path.pp(1), output)?))
+        } else {
+            None
+        };
+        Ok(Self { branch, downsample })
+    }
+
+    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let mut y = x.clone();
+        for (index, (conv, norm)) in self.branch.iter().enumerate() {
+            if index > 0 {
+                y = relu(&y)?;
+            }
+            y = norm.forward(&conv.forward(&y)?, mode)?;
+        }
+        let shortcut = match &self.downsample {
+            Some((conv, norm)) => norm.forward(&conv.forward(x)?, mode)?,
+            None => x.clone(),
+        };
+        Ok(relu(&(y + shortcut)?)?)
+    }
+}
