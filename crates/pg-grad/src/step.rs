@@ -43,13 +43,13 @@ impl Guidance {
     /// # Errors
     /// [`Error::SecondOrderOff`] for the exact strategy where candle detaches gradients; anything that `network` or
     /// `criterion` reports.
-    pub fn step<E: Into<Error>>(
+    pub fn step<N: Into<Error>, C: Into<Error>>(
         &self,
         x: &Tensor,
         provenance: &Provenance,
         turn: Option<&Turn>,
-        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, E>,
-        criterion: impl Fn(&Tensor) -> StdResult<Tensor, E>,
+        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, N>,
+        criterion: impl Fn(&Tensor) -> StdResult<Tensor, C>,
     ) -> Result<Step> {
         self.check()?;
         match turn {
@@ -64,17 +64,17 @@ impl Guidance {
         }
     }
 
-    fn step_on_all<E: Into<Error>>(
+    fn step_on_all<N: Into<Error>, C: Into<Error>>(
         &self,
         x: &Tensor,
         provenance: &Provenance,
         strength: f64,
-        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, E>,
-        criterion: impl Fn(&Tensor) -> StdResult<Tensor, E>,
+        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, N>,
+        criterion: impl Fn(&Tensor) -> StdResult<Tensor, C>,
     ) -> Result<Step> {
         let x = Var::from_tensor(&x.detach())?;
-        let logits = network(&x, Forward::Main).map_err(E::into)?;
-        let loss_cls = criterion(&logits).map_err(E::into)?;
+        let logits = network(&x, Forward::Main).map_err(N::into)?;
+        let loss_cls = criterion(&logits).map_err(C::into)?;
         let (loss_pg, gradients) = if self.strategy == Strategy::Exact && strength > 0.0 {
             // One backward pass serves both losses.
             let loss_pg = self.loss(&logits, &x, provenance)?;
@@ -88,30 +88,30 @@ impl Guidance {
         Ok(Step { logits: logits.detach(), loss_cls, loss_pg: Some(loss_pg), gradients })
     }
 
-    fn step_on_some<E: Into<Error>>(
+    fn step_on_some<N: Into<Error>, C: Into<Error>>(
         &self,
         x: &Tensor,
         provenance: &Provenance,
         strength: f64,
         samples: &Tensor,
-        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, E>,
-        criterion: impl Fn(&Tensor) -> StdResult<Tensor, E>,
+        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, N>,
+        criterion: impl Fn(&Tensor) -> StdResult<Tensor, C>,
     ) -> Result<Step> {
         let plain = plain_step(x, &network, criterion)?;
         let x = Var::from_tensor(&x.detach().index_select(samples, 0)?)?;
-        let logits = network(&x, Forward::Probe).map_err(E::into)?;
+        let logits = network(&x, Forward::Probe).map_err(N::into)?;
         let (loss_pg, guided) = self.guide(&x, &logits, &provenance.select(samples)?, strength, network)?;
         Ok(Step { loss_pg: Some(loss_pg), gradients: sum(plain.gradients, guided)?, ..plain })
     }
 
     /// L_PG, and the gradient of `strength` * L_PG if there is any.
-    fn guide<E: Into<Error>>(
+    fn guide<N: Into<Error>>(
         &self,
         x: &Var,
         logits: &Tensor,
         provenance: &Provenance,
         strength: f64,
-        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, E>,
+        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, N>,
     ) -> Result<(f64, Option<GradStore>)> {
         if self.strategy == Strategy::Exact && strength > 0.0 {
             let loss = self.loss(logits, x, provenance)?;
@@ -147,14 +147,14 @@ impl Guidance {
     /// With g_j the input gradient of source j's summed score F_j and v_j = dL_PG/dg_j held fixed,
     /// dL_PG/dw = sum over j of d/de dF_j(x + e v_j)/dw at e = 0, here as a central difference.
     /// `None` if no gradient is to be pushed down.
-    fn finite_difference<E: Into<Error>>(
+    fn finite_difference<N: Into<Error>>(
         &self,
         x: &Tensor,
         provenance: &Provenance,
         directions: &[Tensor],
         strength: f64,
         step: f64,
-        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, E>,
+        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, N>,
     ) -> Result<Option<GradStore>> {
         let mut total = None;
         for (source, direction) in provenance.as_sources().iter().zip(directions) {
@@ -165,7 +165,7 @@ impl Guidance {
             let e = step * l2_norm(x)?.max(f64::MIN_POSITIVE) / length;
             for e in [e, -e] {
                 let displaced = (x.detach() + (direction * e)?.to_dtype(x.dtype())?)?;
-                let logits = network(&displaced, Forward::Probe).map_err(E::into)?;
+                let logits = network(&displaced, Forward::Probe).map_err(N::into)?;
                 let score = summed_score(&logits, &source.classes, self.score)?;
                 let gradients = backward(&(score * (strength / (2.0 * e)))?)?;
                 total = Some(sum(gradients, total)?);
@@ -175,13 +175,13 @@ impl Guidance {
     }
 }
 
-fn plain_step<E: Into<Error>>(
+fn plain_step<N: Into<Error>, C: Into<Error>>(
     x: &Tensor,
-    network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, E>,
-    criterion: impl Fn(&Tensor) -> StdResult<Tensor, E>,
+    network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, N>,
+    criterion: impl Fn(&Tensor) -> StdResult<Tensor, C>,
 ) -> Result<Step> {
-    let logits = network(&x.detach(), Forward::Main).map_err(E::into)?;
-    let loss = criterion(&logits).map_err(E::into)?;
+    let logits = network(&x.detach(), Forward::Main).map_err(N::into)?;
+    let loss = criterion(&logits).map_err(C::into)?;
     Ok(Step { logits: logits.detach(), loss_cls: scalar(&loss)?, loss_pg: None, gradients: backward(&loss)? })
 }
 

@@ -1,0 +1,159 @@
+//! Times a training step: forward, loss, backward to every parameter; no optimiser and no data loading.
+
+use anyhow::{Context, Result};
+use candle_core::{DType, Device, Tensor};
+use clap::{Args as ClapArgs, ValueEnum};
+use pg_grad::ops::log_softmax;
+use pg_grad::{Guidance, Provenance, Turn};
+use pg_models::{Mode, Model, ModelSpec};
+use pg_random::Seed;
+use rand_distr::{Distribution, StandardNormal};
+use serde::Serialize;
+use std::time::Instant;
+
+const CLASSES: u32 = 200;
+
+#[derive(ClapArgs)]
+pub(crate) struct Args {
+    /// Model to time.
+    #[arg(long, default_value = "resnet50")]
+    model: String,
+    /// What a step computes.
+    #[arg(long, value_enum, default_value = "soft")]
+    mode: StepMode,
+    /// Samples a step.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// Side of the images in pixels.
+    #[arg(long, default_value_t = 224, value_parser = clap::value_parser!(u32).range(4..))]
+    size: u32,
+    /// Threads.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    threads: u32,
+    /// Timed steps, after one that is not.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    repeats: u32,
+}
+
+#[derive(Clone, Copy, ValueEnum, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum StepMode {
+    /// Cross-entropy alone.
+    Plain,
+    /// Guidance of edited samples: one input gradient.
+    Hard,
+    /// Guidance of mixes of two: two input gradients.
+    Soft,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    engine: String,
+    model: &'a str,
+    mode: StepMode,
+    batch: u32,
+    size: u32,
+    threads: u32,
+    seconds: f64,
+    min: f64,
+    max: f64,
+    peak_mib: u64,
+}
+
+/// Prints one JSON line.
+pub(crate) fn run(args: &Args) -> Result<bool> {
+    rayon::ThreadPoolBuilder::new().num_threads(args.threads as usize).build_global()?;
+    let spec = ModelSpec { size: args.size as usize, ..ModelSpec::new(&args.model, CLASSES as usize) };
+    let model = Model::new(spec, Seed(0), DType::F32, &Device::Cpu)?;
+    let batch = Batch::new(args)?;
+    batch.step(&model)?;
+    let mut times = (0..args.repeats)
+        .map(|_| {
+            let start = Instant::now();
+            batch.step(&model)?;
+            Ok(start.elapsed().as_secs_f64())
+        })
+        .collect::<Result<Vec<f64>>>()?;
+    times.sort_by(f64::total_cmp);
+    let row = Row {
+        engine: format!("provenance-guidance {}", env!("CARGO_PKG_VERSION")),
+        model: &args.model,
+        mode: args.mode,
+        batch: args.batch,
+        size: args.size,
+        threads: args.threads,
+        seconds: median(&times),
+        min: times[0],
+        max: times[times.len() - 1],
+        peak_mib: peak_mib().context("cannot read the process's peak memory")?,
+    };
+    println!("{}", serde_json::to_string(&row)?);
+    Ok(true)
+}
+
+struct Batch {
+    mode: StepMode,
+    input: Tensor,
+    label_a: Tensor,
+    label_b: Tensor,
+    provenance: Provenance,
+}
+
+impl Batch {
+    /// Gaussian images, a central square of half the side as source A, and class b = a + 1.
+    fn new(args: &Args) -> Result<Self> {
+        let (n, size, cpu) = (args.batch as usize, args.size as usize, &Device::Cpu);
+        let numbers: Vec<f32> =
+            StandardNormal.sample_iter(Seed(0).stream("bench", &[])).take(n * 3 * size * size).collect();
+        let inside = |i: usize| (size / 4..3 * size / 4).contains(&i);
+        let mask: Vec<f32> = (0..n * size * size)
+            .map(|i| f32::from(u8::from(inside(i % size) && inside(i / size % size))))
+            .collect();
+        let mask = Tensor::from_vec(mask, (n, 1, size, size), cpu)?;
+        let a: Vec<u32> = (0..n as u32).map(|i| i * 37 % CLASSES).collect();
+        let b: Vec<u32> = a.iter().map(|a| (a + 1) % CLASSES).collect();
+        let (label_a, label_b) = (Tensor::new(a, cpu)?, Tensor::new(b, cpu)?);
+        let provenance = match args.mode {
+            StepMode::Hard => Provenance::edited(&label_a, &mask, &Tensor::ones(n, DType::F32, cpu)?)?,
+            _ => Provenance::mixed(&label_a, &label_b, &mask)?,
+        };
+        let input = Tensor::from_vec(numbers, (n, 3, size, size), cpu)?;
+        Ok(Self { mode: args.mode, input, label_a, label_b, provenance })
+    }
+
+    fn step(&self, model: &Model) -> Result<()> {
+        let turn = (self.mode != StepMode::Plain).then_some(Turn::ALL);
+        let step = Guidance::new(0.05).step(
+            &self.input,
+            &self.provenance,
+            turn.as_ref(),
+            |x, why| model.forward(x, Mode::from(why)),
+            |logits| self.loss(logits),
+        )?;
+        std::hint::black_box(step.gradients);
+        Ok(())
+    }
+
+    fn loss(&self, logits: &Tensor) -> pg_grad::Result<Tensor> {
+        let log_probabilities = log_softmax(logits, 1)?;
+        let of = |labels: &Tensor| log_probabilities.gather(&labels.unsqueeze(1)?, 1);
+        let loss = match self.mode {
+            StepMode::Hard => of(&self.label_a)?,
+            _ => ((of(&self.label_a)? + of(&self.label_b)?)? * 0.5)?,
+        };
+        Ok(loss.mean_all()?.neg()?)
+    }
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
+}
+
+/// Peak resident memory of this process; 0 where the system does not tell.
+fn peak_mib() -> Option<u64> {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return Some(0) };
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024)
+}
