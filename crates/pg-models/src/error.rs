@@ -40,7 +40,7 @@ pub enum Error {
     /// Tensors are missing, left over, or of another shape.
     #[error("weights do not fit the model: {0}")]
     Mismatch(Mismatch),
-    /// A tensor holds NaN or infinity.
+    /// A tensor holds NaN or infinity in the model's type.
     #[error("weight `{name}` holds NaN or infinity; the file is damaged or comes from a run that diverged")]
     NotFinite {
         /// Name of the tensor.

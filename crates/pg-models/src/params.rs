@@ -44,7 +44,7 @@ impl Params {
     ///
     /// # Errors
     /// [`Error::Mismatch`] if a tensor is missing, left over or of another shape; [`Error::NotFinite`] if one holds NaN
-    /// or infinity. Nothing is set then. (`num_batches_tracked` may be missing, as in some exports.)
+    /// or infinity, or numbers that overflow the model's type. Nothing is set then. (`num_batches_tracked` may be missing, as in some exports.)
     pub fn load(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         self.load_but(tensors, &[])
     }
@@ -77,17 +77,19 @@ impl Params {
         if !mismatch.is_empty() {
             return Err(Error::Mismatch(mismatch));
         }
-        for (name, _) in &wanted {
-            if let Some(tensor) = tensors.get(*name)
-                && !weights::is_finite(tensor)?
-            {
-                return Err(Error::NotFinite { name: (*name).clone() });
-            }
-        }
+        let mut values = Vec::new();
         for (name, var) in wanted {
             if let Some(tensor) = tensors.get(name) {
-                var.set(&tensor.to_dtype(var.dtype())?.to_device(var.device())?.copy()?)?;
+                // After the conversion, which may overflow.
+                let value = tensor.to_dtype(var.dtype())?;
+                if !weights::is_finite(&value)? {
+                    return Err(Error::NotFinite { name: name.clone() });
+                }
+                values.push((var, value));
             }
+        }
+        for (var, value) in values {
+            var.set(&value.to_device(var.device())?.copy()?)?;
         }
         Ok(())
     }

@@ -1,9 +1,12 @@
 //! Reading weights of other tools, and saying what does not fit.
 
 use crate::error::{Error, Result};
-use candle_core::{DType, Device, Tensor, pickle};
+use candle_core::pickle::{self, PthTensors};
+use candle_core::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// What does not fit between a file of weights and a model.
@@ -48,8 +51,8 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// Reads `.safetensors`, or a `.pth` / `.pt` that `torch.save` wrote of a `state_dict` (bare, or under the key
-/// `state_dict` or `model`). Only tensors are read; nothing in a file is executed. A `module.` prefix, which
+/// Reads `.safetensors`, or a `.pth` / `.pt` that `torch.save` (torch 1.6 or later) wrote of a `state_dict` (bare, or
+/// under the key `state_dict` or `model`). Only tensors are read; nothing in a file is executed. A `module.` prefix, which
 /// DataParallel leaves, is dropped.
 ///
 /// # Errors
@@ -73,19 +76,24 @@ pub fn read_weights(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     Ok(tensors.into_iter().map(|(name, t)| (strip_module(&name), t)).collect())
 }
 
+/// What a zip archive begins with. Older versions of `torch.save` wrote bare pickles.
+const ZIP: [u8; 4] = *b"PK\x03\x04";
+
 fn read_pickle(path: &Path) -> candle_core::Result<Vec<(String, Tensor)>> {
-    let bare = pickle::read_all(path)?;
-    if !bare.is_empty() {
-        return Ok(bare);
+    let mut start = Vec::new();
+    File::open(path)?.take(ZIP.len() as u64).read_to_end(&mut start)?;
+    if start != ZIP {
+        candle_core::bail!("not in the format of torch 1.6 and later; load it in torch and save it again");
     }
+    // The nested dictionary first: next to it a checkpoint may hold tensors of its own, such as its best accuracy.
     for key in ["state_dict", "model"] {
-        if let Ok(tensors) = pickle::read_all_with_key(path, Some(key))
-            && !tensors.is_empty()
+        if let Ok(nested) = PthTensors::new(path, Some(key))
+            && !nested.tensor_infos().is_empty()
         {
-            return Ok(tensors);
+            return pickle::read_all_with_key(path, Some(key));
         }
     }
-    Ok(Vec::new())
+    pickle::read_all(path)
 }
 
 fn strip_module(name: &str) -> String {
