@@ -46,6 +46,12 @@ pub enum Error {
         /// Name of the tensor.
         name: String,
     },
+    /// The hub has no weights for the model.
+    #[error("no pretrained weights for `{name}`; there are for resnet18, resnet34, resnet50 and vgg16-gap")]
+    NotPretrained {
+        /// The model asked for.
+        name: String,
+    },
     /// The hub did not give the weights.
     #[error(
         "cannot get pretrained weights {repository}/{file}: {reason}; download the file by hand and pass its path"

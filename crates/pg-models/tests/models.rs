@@ -274,10 +274,13 @@ fn guidance_reaches_every_parameter() {
     on_a_deep_stack(|| {
         for name in MODEL_NAMES {
             // A last map of 2x2: with fewer values batch normalisation leaves hardly any derivative.
-            let size = if name.starts_with("resnet") { 64 } else { 32 };
+            let size = if name.starts_with("resnet") { 64 } else { 16 };
             let model = model(name, size, DType::F32);
-            let (guided, plain) = (guided_step(&model, size, 1.0), guided_step(&model, size, 0.0));
-            assert!(guided.loss_pg.unwrap() > 0.0, "{name}");
+            let plain = guided_step(&model, size, 0.0);
+            let loss_pg = plain.loss_pg.unwrap();
+            assert!(loss_pg > 0.0, "{name}");
+            // Fresh networks differ in L_PG by many orders of magnitude: weighed to be 1.
+            let guided = guided_step(&model, size, 1.0 / loss_pg);
             for (path, var) in model.params().vars() {
                 let [guided, plain] = [&guided, &plain].map(|step| numbers(step.gradients.get(var).unwrap()));
                 assert!(guided.iter().all(|g| g.is_finite()), "{name}: {path}");
@@ -286,7 +289,7 @@ fn guidance_reaches_every_parameter() {
                 if path.ends_with("weight") {
                     let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
                     let difference: Vec<f64> = guided.iter().zip(&plain).map(|(g, p)| g - p).collect();
-                    assert!(norm(&difference) > 1e-4 * norm(&plain), "{name}: {path}");
+                    assert!(norm(&difference) > 0.1 * norm(&plain), "{name}: {path}");
                 }
             }
         }

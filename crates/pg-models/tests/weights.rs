@@ -291,6 +291,17 @@ fn a_backbone_loads_under_a_head_of_other_classes() {
 }
 
 #[test]
+fn left_over_tensors_under_a_kept_prefix_are_ignored() {
+    let model = model("mlp", 3, 0);
+    let mut weights = copies(model.params());
+    weights.remove("fc3.weight");
+    weights.insert("classifier.6.weight".to_string(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
+    model.params().load_but(&weights, &["fc3.", "classifier."]).unwrap();
+    let message = model.params().load_but(&weights, &["fc3."]).unwrap_err().to_string();
+    assert_eq!(message, "weights do not fit the model: unexpected: classifier.6.weight");
+}
+
+#[test]
 fn counts_of_batches_may_be_missing() {
     let (theirs, ours) = (model("resnet18", 2, 0), model("resnet18", 2, 1));
     let mut weights = copies(theirs.params());
