@@ -33,6 +33,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod about;
+pub mod classifier;
 pub mod dataset;
+mod error;
+pub mod evaluation;
 pub mod interval;
 pub mod metrics;
+pub mod pictures;
+pub mod report;
+pub mod samples;
+pub mod settings;
+
+pub use error::ClassifyError;

@@ -36,6 +36,7 @@
 //! # }
 //! ```
 
+pub mod checkpoint;
 pub mod class_weights;
 pub mod curves;
 pub mod decode;
@@ -50,3 +51,4 @@ pub mod run_dir;
 pub mod schedule;
 pub mod sheet;
 pub mod tensorboard;
+pub mod train;

@@ -1,0 +1,286 @@
+//! Trains a classifier.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use candle_core::{DType, Device, Tensor};
+use clap::Args as ClapArgs;
+use pg_classify::about::About;
+use pg_classify::classifier::{Classifier, normalise};
+use pg_classify::dataset::{self, Dataset};
+use pg_classify::evaluation::Evaluator;
+use pg_classify::pictures::{spread, write_saliencies, write_samples};
+use pg_classify::report;
+use pg_classify::samples::Samples;
+use pg_classify::settings::{Config, OptimizerName, Settings, SettingsError};
+use pg_models::{Model, read_weights};
+use pg_random::Seed;
+use pg_tasks::checkpoint;
+use pg_tasks::class_weights::inverse_frequency;
+use pg_tasks::interrupt::Interrupt;
+use pg_tasks::optim::{AdamW, Groups, Optimizer, ParamGroup, Sgd};
+use pg_tasks::progress::Progress;
+use pg_tasks::results::Results;
+use pg_tasks::run_dir::RunDir;
+use pg_tasks::schedule::LrPlan;
+use pg_tasks::train::{Outcome, Task, TrainOptions, Trainer};
+use serde_json::{Value, json};
+
+use super::{Machine, make_folder};
+
+/// Examples whose input gradient is measured after training.
+const EXPLAINED: usize = 256;
+/// Pictures on a sheet.
+const PICTURES: usize = 16;
+
+#[derive(ClapArgs)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    settings: Settings,
+    /// Settings from a TOML file with the flags' names as keys; flags override it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for run directories, which are numbered.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    out: PathBuf,
+    /// Go on with the run in this directory, with the settings that it began with.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out"])]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    let config = match (&args.resume, &args.config) {
+        (Some(dir), _) => resumed_config(dir, &args.settings)?,
+        (None, Some(file)) => args.settings.clone().over_file(file)?.resolve()?,
+        (None, None) => args.settings.clone().resolve()?,
+    };
+    let device = args.machine.start()?;
+    let interrupt = Interrupt::install()?;
+
+    // Everything that the user's input can make fail comes before the run directory is made.
+    let options = dataset::Options { edits: config.edits.clone(), ..Default::default() };
+    let dataset = dataset::open(&config.dataset, config.data_root.as_deref(), &options)?;
+    let spec = config.model_spec(dataset.classes.len());
+    let model = Model::new(spec, Seed(config.seed), DType::F32, &device)?;
+    if args.resume.is_none() {
+        load_pretrained(&model, &config)?;
+    }
+    let samples = Arc::new(Samples::prepare(&dataset, &config)?);
+    describe(&dataset, &model, &samples, &config);
+    let evaluator = Evaluator::new(
+        &dataset,
+        samples.grid(),
+        normalise(&dataset),
+        config.on_corrupt,
+        config.limit_batches,
+        &device,
+    );
+    let weights = class_weights(&dataset, &samples, &config, &device)?;
+    let task =
+        Classifier::new(&model, &dataset, Arc::clone(&samples), &config, weights, evaluator.clone(), &device);
+    let optimizer = optimizer(&config, &model);
+    optimizer.groups().check(model.params().vars())?;
+
+    let dir = match &args.resume {
+        Some(path) => RunDir::open(path)?,
+        None => RunDir::create(&args.out, &config.dataset)?,
+    };
+    let about = About::new(&dataset, &config);
+    let progress = Progress::new(!args.machine.json, config.epochs);
+    let train_options = train_options(&config, task.steps_per_epoch());
+    let trainer = if args.resume.is_some() {
+        Trainer::resume(&task, model.params(), optimizer, train_options, &dir, about, progress)?
+    } else {
+        dir.write_args(&config)?;
+        let path = dir.file("samples.png");
+        write_samples(&samples, config.augment, Seed(config.seed), PICTURES, &path)?;
+        Trainer::start(&task, model.params(), optimizer, train_options, &dir, about, progress)?
+    };
+    let outcome = trainer.interruptible(interrupt).run()?;
+    finish(&args, &outcome, &model, &evaluator, &dataset, &config, &dir)
+}
+
+/// The settings of a run that is resumed; it takes no others, since it must end as if it had never stopped.
+fn resumed_config(dir: &Path, settings: &Settings) -> Result<Config> {
+    let said = toml::Table::try_from(settings).unwrap_or_default();
+    if let Some(flag) = said.keys().next() {
+        return Err(SettingsError::Resumed { flag: flag.clone() }.into());
+    }
+    let path = RunDir::open(dir)?.file("args.toml");
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("{}: not a run directory that can be resumed", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("{}: not the settings of a run", path.display()))
+}
+
+fn load_pretrained(model: &Model, config: &Config) -> Result<()> {
+    let path = match (&config.weights, config.pretrained) {
+        (Some(path), _) => path.clone(),
+        (None, true) => download(&config.model)?,
+        (None, false) => return Ok(()),
+    };
+    let tensors = read_weights(&path)?;
+    model.params().load_but(&tensors, model.spec().head()).with_context(|| path.display().to_string())
+}
+
+#[cfg(feature = "hub")]
+fn download(model: &str) -> Result<PathBuf> {
+    Ok(pg_models::download(model)?)
+}
+
+#[cfg(not(feature = "hub"))]
+fn download(_: &str) -> Result<PathBuf> {
+    anyhow::bail!(
+        "--pretrained: this build cannot reach the Hugging Face hub; build it with --features hub, \
+         or download the weights yourself and pass them with --weights"
+    )
+}
+
+/// Says what is about to be trained.
+fn describe(dataset: &Dataset, model: &Model, samples: &Samples, config: &Config) {
+    tracing::info!(
+        "{}: {} classes; {} training, {} validation, {} test images",
+        dataset.name,
+        dataset.classes.len(),
+        dataset.train.len(),
+        dataset.val.len(),
+        dataset.test.len(),
+    );
+    let found = samples.preparation();
+    if found.edits + found.dropped > 0 {
+        tracing::info!(
+            "{} edits ({} dropped, {} without a mask), {:.0} % modified, separability {:.2}",
+            found.edits,
+            found.dropped,
+            found.unguided,
+            100.0 * found.modified,
+            found.separability,
+        );
+    }
+    tracing::info!("{}: {} parameters, alpha {}", config.model, model.params().count(), config.alpha);
+    if config.alpha > 0.0 && samples.as_slice().iter().all(|sample| sample.target.is_none()) {
+        tracing::warn!(
+            "no sample has provenance, so alpha {} does nothing; pass --edits MANIFEST",
+            config.alpha
+        );
+    }
+}
+
+fn class_weights(
+    dataset: &Dataset,
+    samples: &Samples,
+    config: &Config,
+    device: &Device,
+) -> Result<Option<Tensor>> {
+    if !config.class_weights {
+        return Ok(None);
+    }
+    let mut counts = vec![0; dataset.classes.len()];
+    for sample in samples.as_slice() {
+        counts[sample.label as usize] += 1;
+    }
+    let named: Vec<(&String, usize)> = dataset.classes.iter().zip(counts).collect();
+    let weights: Vec<f32> = inverse_frequency(&named)?.into_iter().map(|weight| weight as f32).collect();
+    Ok(Some(Tensor::new(weights, device)?))
+}
+
+fn optimizer(config: &Config, model: &Model) -> Optimizer {
+    let head = ParamGroup {
+        matches: model.spec().head().iter().map(|prefix| prefix.trim_end_matches('.').to_owned()).collect(),
+        lr_scale: config.head_lr_scale,
+        weight_decay: None,
+    };
+    let groups = if config.head_lr_scale == 1.0 { Vec::new() } else { vec![head] };
+    let groups = Groups { groups, frozen: config.freeze.clone() };
+    match config.optimizer {
+        OptimizerName::Sgd => {
+            Optimizer::Sgd(Sgd::new(config.momentum, config.nesterov, config.weight_decay, groups))
+        }
+        OptimizerName::Adamw => Optimizer::AdamW(AdamW::new(config.weight_decay, groups)),
+    }
+}
+
+fn train_options(config: &Config, batches_per_epoch: usize) -> TrainOptions {
+    let steps_per_epoch = batches_per_epoch.div_ceil(config.accumulate);
+    TrainOptions {
+        epochs: config.epochs,
+        lr: config.lr,
+        plan: LrPlan {
+            schedule: config.schedule(),
+            warmup_steps: config.warmup_epochs * steps_per_epoch,
+            steps_per_epoch,
+            total_steps: config.epochs * steps_per_epoch,
+        },
+        accumulate: config.accumulate,
+        clip_norm: config.clip_norm,
+        ema: config.ema,
+        patience: config.patience,
+        top_k: config.top_k,
+    }
+}
+
+/// Scores the selected weights on the test split, which nothing has looked at before, and reports.
+fn finish(
+    args: &Args,
+    outcome: &Outcome,
+    model: &Model,
+    evaluator: &Evaluator,
+    dataset: &Dataset,
+    config: &Config,
+    dir: &RunDir,
+) -> Result<()> {
+    let best = dir.file("best.safetensors");
+    if !best.exists() {
+        tracing::warn!("stopped before the first epoch ended; go on with --resume {}", dir.path().display());
+        return Ok(());
+    }
+    let (weights, _) = checkpoint::load::<About>(&best)?;
+    model.params().load(&weights)?;
+    let test = evaluator.scores(model, &dataset.test)?;
+    let mut values = report::flat("test", &test, dataset);
+    let mut text = report::text("test", &test, dataset);
+    if !dataset.val.is_empty() {
+        let val = evaluator.scores(model, &dataset.val)?;
+        text = format!("{}{text}", report::text("val", &val, dataset));
+        values.extend(report::flat("val", &val, dataset));
+    }
+    let explained: Vec<_> = spread(&dataset.test, EXPLAINED).cloned().collect();
+    let share = evaluator.target_gradient_share(model, &explained)?;
+    if let Some(share) = share {
+        text.push_str(&format!("  squared input gradient on the object {:.1} %\n", 100.0 * share));
+    }
+    make_folder(&dir.file("explain"))?;
+    let pictured: Vec<_> = spread(&dataset.test, PICTURES).cloned().collect();
+    write_saliencies(&evaluator.saliencies(model, &pictured)?, &dir.file("explain/test.png"))?;
+
+    let seconds: f64 =
+        Results::read(&dir.file("timings.csv"))?.series("seconds").iter().map(|(_, seconds)| seconds).sum();
+    let finite = |value: f64| if value.is_finite() { json!(value) } else { Value::Null };
+    for (key, value) in [
+        ("constant_top1", json!(test.constant.top1)),
+        ("target_gradient_share", json!(share)),
+        ("loss_cls", finite(outcome.loss_cls)),
+        ("loss_pg", finite(outcome.loss_pg)),
+        ("alpha", json!(config.alpha)),
+        ("epochs", json!(outcome.epochs)),
+        ("best_epoch", json!(outcome.best_epoch)),
+        ("ending", json!(outcome.ending)),
+        ("seconds", json!(seconds)),
+        ("parameters", json!(model.params().count())),
+        ("run_dir", json!(dir.path())),
+    ] {
+        values.insert(key.to_owned(), value);
+    }
+    values.entry("val_top1").or_insert(Value::Null);
+    pg_tasks::run_dir::write_atomically(&dir.file("report.json"), |file| {
+        serde_json::to_writer_pretty(file, &values).map_err(Into::into)
+    })?;
+    if args.machine.json {
+        println!("{}", Value::Object(values));
+    } else {
+        println!("{text}run directory: {}", dir.path().display());
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! What can go wrong between a data set and a trained model.
+
+use std::path::PathBuf;
+
+use crate::dataset::DatasetError;
+use crate::metrics::MetricError;
+
+/// Errors of preparing samples, of a training step and of an evaluation.
+#[derive(Debug, thiserror::Error)]
+pub enum ClassifyError {
+    /// The data set cannot be read.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// An image cannot be decoded.
+    #[error(transparent)]
+    Image(#[from] pg_tasks::decode::ImageError),
+    /// Images of a batch do not fit together.
+    #[error(transparent)]
+    Batch(#[from] pg_tasks::normalise::BatchError),
+    /// A mask cannot be extracted from an edit.
+    #[error("{}: {source}", picture.display())]
+    Provenance {
+        /// The edited image.
+        picture: PathBuf,
+        /// What is wrong.
+        source: pg_provenance::ProvenanceError,
+    },
+    /// Every image of a batch was skipped.
+    #[error(
+        "no image of the batch could be decoded; check the data set, or train with --on-corrupt fail to see why"
+    )]
+    EmptyBatch,
+    /// The network or its gradient failed.
+    #[error(transparent)]
+    Guidance(#[from] pg_grad::Error),
+    /// The model does not fit.
+    #[error(transparent)]
+    Model(#[from] pg_models::Error),
+    /// Predictions and labels do not fit.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// A picture cannot be drawn or written.
+    #[error(transparent)]
+    Sheet(#[from] pg_tasks::sheet::SheetError),
+    /// candle failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}

@@ -1,0 +1,76 @@
+//! `pg-classify`: see `pg-classify --help`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary speaks to its user")]
+
+mod commands;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use pg_classify::settings::SettingsError;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Stack of the working thread: candle walks the graph recursively, and a guided ResNet-50 is deep.
+const STACK: usize = 256 << 20;
+
+/// Classification trained on edited images with provenance guidance.
+///
+/// A first run, without any data of yours: pg-classify train --alpha 0.3
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+enum Command {
+    /// Write samples with their provenance as pictures to look at.
+    Synth(commands::synth::Args),
+    /// Train a classifier, with or without guidance.
+    Train(Box<commands::train::Args>),
+    /// Score a checkpoint on a split of a data set.
+    Evaluate(commands::evaluate::Args),
+    /// Draw where a checkpoint looks, and measure how much of it lies on the object.
+    Explain(commands::explain::Args),
+}
+
+#[allow(unsafe_code)]
+fn main() -> ExitCode {
+    // SAFETY: the first statement of main: no other thread runs.
+    unsafe { pg_grad::second_order::enable() };
+    let command = Command::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .with_max_level(LevelFilter::INFO)
+        .init();
+    let work = move || match command {
+        Command::Synth(args) => commands::synth::run(&args),
+        Command::Train(args) => commands::train::run(*args),
+        Command::Evaluate(args) => commands::evaluate::run(&args),
+        Command::Explain(args) => commands::explain::run(&args),
+    };
+    match std::thread::Builder::new().stack_size(STACK).spawn(work).map(std::thread::JoinHandle::join) {
+        Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
+        Ok(Ok(Err(error))) => {
+            eprintln!("error: {}", one_line(&error));
+            ExitCode::from(if error.is::<SettingsError>() { 2 } else { 1 })
+        }
+        // The panic has printed itself.
+        Ok(Err(_)) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: cannot start a thread: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The chain of causes in one line, without what a cause repeats of its effect.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        let cause = cause.lines().next().unwrap_or_default();
+        if !text.contains(cause) {
+            text = if text.is_empty() { cause.to_owned() } else { format!("{text}: {cause}") };
+        }
+    }
+    text
+}

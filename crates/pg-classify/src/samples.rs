@@ -1,0 +1,244 @@
+//! Training samples: which image, which class, and which part of it the class may look at.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use image::RgbImage;
+use pg_provenance::{BinaryMask, Defect, Extraction, Extractor, change_area, random_mask_like, resize_rgb};
+use pg_random::Seed;
+use pg_synth::{Crop as Window, Geometry, random_flip, random_resized_crop};
+use rayon::prelude::*;
+
+use crate::dataset::{Crop, Dataset, EditExample, Picture};
+use crate::error::ClassifyError;
+use crate::settings::{Augment, Config, MaskKind, OnCorrupt};
+
+/// Brings any picture to the network's square input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Side in pixels.
+    pub side: u32,
+    /// Crop taken first.
+    pub crop: Option<Crop>,
+}
+
+impl Grid {
+    /// The picture on the grid: decoded, cropped where the data set says so, resized whatever its aspect ratio.
+    ///
+    /// # Errors
+    /// If the file cannot be decoded.
+    pub fn load(&self, picture: &Picture) -> Result<RgbImage, ClassifyError> {
+        let image = self.cropped(picture)?;
+        Ok(resize_rgb(&image, self.side, self.side))
+    }
+
+    fn cropped(&self, picture: &Picture) -> Result<Arc<RgbImage>, ClassifyError> {
+        let image = picture.load()?;
+        Ok(match self.crop {
+            Some(crop) => Arc::new(crop.apply(&image)),
+            None => image,
+        })
+    }
+
+    /// A mask of a picture, on the grid.
+    pub fn mask(&self, mask: &BinaryMask) -> BinaryMask {
+        mask.resize_nearest(self.side as usize, self.side as usize)
+    }
+}
+
+/// One training sample.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// The image.
+    pub picture: Picture,
+    /// Its class.
+    pub label: u32,
+    /// What the class may look at, on the grid; `None`: everything, so that guidance has nothing to say.
+    pub target: Option<Arc<BinaryMask>>,
+}
+
+/// What was found while samples were prepared.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Preparation {
+    /// Edits that train.
+    pub edits: usize,
+    /// Edits dropped because they are black or separate too little.
+    pub dropped: usize,
+    /// Edits that equal their original, or differ by a constant: they train without guidance.
+    pub unguided: usize,
+    /// Mean share of the image that counts as modified, over guided samples.
+    pub modified: f64,
+    /// Mean separability of the differences, over edits; NaN without edits.
+    pub separability: f64,
+}
+
+/// The training samples of a run: originals, then edits.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    grid: Grid,
+    samples: Vec<Sample>,
+    preparation: Preparation,
+}
+
+impl Samples {
+    /// Prepares the samples of `dataset`; masks are extracted from the edits in parallel.
+    ///
+    /// # Errors
+    /// If an image cannot be decoded (and `--on-corrupt` says `fail`) or a mask cannot be extracted.
+    pub fn prepare(dataset: &Dataset, config: &Config) -> Result<Self, ClassifyError> {
+        let grid = Grid { side: config.image_size, crop: dataset.crop };
+        let mut samples: Vec<Sample> = dataset
+            .train
+            .iter()
+            .map(|example| Sample {
+                picture: example.picture.clone(),
+                label: example.label,
+                target: example.target.as_ref().map(|mask| Arc::new(grid.mask(mask))),
+            })
+            .collect();
+        let edits: &[EditExample] = if config.no_edits { &[] } else { &dataset.edits };
+        let extractions = edits
+            .par_iter()
+            .map(|edit| extract(dataset, edit, grid, config))
+            .collect::<Result<Vec<_>, _>>()?;
+
+        let mut preparation = Preparation::default();
+        let mut separability = Vec::new();
+        for (edit, extraction) in edits.iter().zip(extractions) {
+            let Some(extraction) = extraction else { continue };
+            separability.push(extraction.otsu.separability);
+            let weak = extraction.otsu.separability < config.min_separability;
+            if weak || extraction.defect == Some(Defect::BlackEdit) {
+                preparation.dropped += 1;
+                continue;
+            }
+            preparation.edits += 1;
+            let guided = !extraction.is_degenerate() && !dataset.objectless.contains(&edit.label);
+            preparation.unguided += usize::from(!guided);
+            let target = guided.then(|| Arc::new(extraction.target));
+            if config.guide_originals && samples[edit.original].target.is_none() {
+                samples[edit.original].target.clone_from(&target);
+            }
+            samples.push(Sample { picture: edit.picture.clone(), label: edit.label, target });
+        }
+        for (index, sample) in samples.iter_mut().enumerate() {
+            if let Some(target) = &sample.target {
+                sample.target = Some(Arc::new(ablate(target, index, config)?));
+            }
+        }
+        preparation.separability = mean(separability.into_iter());
+        preparation.modified = mean(samples.iter().filter_map(|s| s.target.as_deref()).map(modified_share));
+        Ok(Self { grid, samples, preparation })
+    }
+
+    /// What was found while the samples were prepared.
+    pub fn preparation(&self) -> &Preparation {
+        &self.preparation
+    }
+
+    /// The samples.
+    pub fn as_slice(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// The grid that images and masks are on.
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    /// Image and mask of sample `index` in `epoch`, augmented alike.
+    ///
+    /// # Errors
+    /// If the image cannot be decoded.
+    pub fn load(
+        &self,
+        index: usize,
+        epoch: usize,
+        augment: Augment,
+        seed: Seed,
+    ) -> Result<(RgbImage, Option<BinaryMask>), ClassifyError> {
+        let sample = &self.samples[index];
+        let image = self.grid.load(&sample.picture)?;
+        let target = sample.target.as_deref().cloned();
+        if augment == Augment::None {
+            return Ok((image, target));
+        }
+        let side = self.grid.side;
+        let mut stream = seed.stream("augment", &[epoch as u64, index as u64]);
+        let flip = random_flip(0.5, &mut stream);
+        let crop = match augment {
+            Augment::FlipCrop => {
+                random_resized_crop(side, side, (0.7, 1.0), (3.0 / 4.0, 4.0 / 3.0), &mut stream)
+            }
+            _ => Window::whole(side, side),
+        };
+        let geometry = Geometry { flip, crop };
+        let target = target.map(|target| geometry.apply_mask(&target, side, side));
+        Ok((geometry.apply_image(&image, side, side), target))
+    }
+}
+
+/// The unmodified region of an edit; `None` if one of the images is corrupt and may be skipped.
+fn extract(
+    dataset: &Dataset,
+    edit: &EditExample,
+    grid: Grid,
+    config: &Config,
+) -> Result<Option<Extraction>, ClassifyError> {
+    let pair = grid
+        .cropped(&dataset.train[edit.original].picture)
+        .and_then(|original| Ok((original, grid.cropped(&edit.picture)?)));
+    let (original, edited) = match pair {
+        Ok(pair) => pair,
+        Err(error) if config.on_corrupt == OnCorrupt::Skip => {
+            tracing::warn!("skipped: {error}");
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let extractor = Extractor {
+        difference: config.difference.into(),
+        histogram: config.otsu.into(),
+        ..Extractor::new(grid.side, grid.side)
+    };
+    match extractor.extract(&original, &edited) {
+        Ok(extraction) => Ok(Some(extraction)),
+        Err(source) => Err(ClassifyError::Provenance { picture: name(&edit.picture), source }),
+    }
+}
+
+/// The mask that the run asks for in place of the provenance.
+fn ablate(target: &BinaryMask, index: usize, config: &Config) -> Result<BinaryMask, ClassifyError> {
+    let resized;
+    let target = if config.mask_area == 1.0 {
+        target
+    } else {
+        resized = change_area(target, config.mask_area - 1.0)
+            .map_err(|source| ClassifyError::Provenance { picture: "--mask-area".into(), source })?;
+        &resized
+    };
+    Ok(match config.mask {
+        MaskKind::True => target.clone(),
+        MaskKind::Random => {
+            random_mask_like(target, &mut Seed(config.seed).stream("random-mask", &[index as u64]))
+        }
+        MaskKind::Full => BinaryMask::filled(target.width(), target.height(), false),
+    })
+}
+
+/// What to call a picture in an error.
+fn name(picture: &Picture) -> PathBuf {
+    match picture {
+        Picture::File(path) => path.clone(),
+        Picture::Memory(_) => "generated image".into(),
+    }
+}
+
+fn modified_share(mask: &BinaryMask) -> f64 {
+    1.0 - mask.area() as f64 / (mask.width() * mask.height()) as f64
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0usize), |(sum, count), value| (sum + value, count + 1));
+    sum / count as f64
+}
