@@ -62,6 +62,22 @@ proptest! {
     }
 
     #[test]
+    fn per_channel_arithmetic_by_every_operand(n in 1usize..4, c in 1usize..4, spatial in 0usize..6, salt in 0u64..1000) {
+        let shape = if spatial == 0 { vec![n, c] } else { vec![n, c, spatial, 2] };
+        let (x, y) = (random(&shape, salt), random(&shape, salt + 1));
+        let (v, w) = (random(&[c], salt + 2), random(&[c], salt + 3));
+        let full = x.shape().clone();
+        check(&[x.clone(), v.clone()], |t| channel_scale(&t[0], &t[1])?.sqr());
+        check(&[x.clone(), v.clone()], |t| channel_shift(&t[0], &t[1])?.sqr());
+        check(&[x.clone(), v.clone(), w], |t| channel_affine(&t[0], &t[1], &t[2])?.sqr());
+        check(&[x.clone(), y], |t| channel_dot(&t[0], &t[1])?.sqr());
+        check(std::slice::from_ref(&x), |t| channel_dot(&t[0], &t[0])?.sqr());
+        check(std::slice::from_ref(&x), |t| channel_sum(&t[0])?.sqr());
+        check(&[x], |t| channel_center(&t[0])?.sqr());
+        check(&[v], |t| channel_fill(&t[0], &full)?.sqr());
+    }
+
+    #[test]
     fn batch_norm_by_input_and_affine(n in 2usize..4, c in 1usize..4, spatial in 0usize..4, salt in 0u64..1000) {
         let shape = if spatial == 0 { vec![n, c] } else { vec![n, c, spatial, spatial] };
         let (weight, bias) = affine_of(c, salt);
@@ -163,4 +179,14 @@ fn shapes_that_do_not_fit_are_typed_errors() {
         assert!(matches!(error, pg_grad::Error::Window(_)), "{error}");
     }
     assert!(conv2d(&random(&[3, 3], 0), &x, Conv2dOptions::default()).is_err());
+    assert!(matches!(channel_sum(&random(&[3], 0)), Err(pg_grad::Error::Window(_))));
+    let two = random(&[2], 0);
+    for error in [
+        channel_scale(&x, &two),
+        channel_affine(&x, &two, &two),
+        channel_fill(&two, x.shape()),
+        channel_dot(&x, &two),
+    ] {
+        assert!(matches!(error, Err(pg_grad::Error::Shape { .. })), "{error:?}");
+    }
 }

@@ -23,12 +23,14 @@
 //! # Ok::<(), pg_kernels::ShapeError>(())
 //! ```
 
+pub mod channels;
 pub mod conv2d;
 mod geometry;
 mod matmul;
 pub mod max_pool2d;
 pub mod pick;
 
+pub use channels::ChannelGeometry;
 pub use conv2d::{Conv2dGeometry, Conv2dOptions};
 pub use geometry::ShapeError;
 pub use matmul::Float;

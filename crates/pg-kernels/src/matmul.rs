@@ -10,18 +10,30 @@ pub trait Float:
     + std::ops::AddAssign
     + std::ops::Add<Output = Self>
     + std::ops::Mul<Output = Self>
+    + Into<f64>
     + 'static
 {
     /// 1.
     const ONE: Self;
+
+    /// Rounds to the nearest.
+    fn from_f64(value: f64) -> Self;
 }
 
 impl Float for f32 {
     const ONE: Self = 1.0;
+
+    fn from_f64(value: f64) -> Self {
+        value as f32
+    }
 }
 
 impl Float for f64 {
     const ONE: Self = 1.0;
+
+    fn from_f64(value: f64) -> Self {
+        value
+    }
 }
 
 /// A row-major matrix, read as it is or transposed.

@@ -1,5 +1,6 @@
 //! Batch normalisation. The second axis holds the channels; any further axes and the batch are reduced.
 
+use super::channels::{channel_affine, channel_center, channel_dot, channel_sum};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
 
@@ -18,20 +19,19 @@ pub struct BatchMoments {
 /// # Errors
 /// [`Error::Shape`] if a channel has fewer than two elements, as in torch; or the shapes do not fit.
 pub fn batch_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<(Tensor, BatchMoments)> {
-    let reduced: Vec<usize> = (0..x.rank()).filter(|&axis| axis != 1).collect();
     let channels = x.dim(1)?;
     let count = x.elem_count() / channels.max(1);
     if count < 2 {
         let expected = "more than one value a channel (in training)".to_string();
         return Err(Error::Shape { what: "batch_norm input", actual: x.dims().to_vec(), expected });
     }
-    let mean = x.mean_keepdim(reduced.as_slice())?;
-    let centered = x.broadcast_sub(&mean)?;
-    let variance = centered.sqr()?.mean_keepdim(reduced.as_slice())?;
-    let normalized = centered.broadcast_div(&(&variance + eps)?.sqrt()?)?;
-    let y = normalized.broadcast_mul(&per_channel(weight, x)?)?.broadcast_add(&per_channel(bias, x)?)?;
-    let unbiased = (variance.detach().flatten_all()? * (count as f64 / (count - 1) as f64))?;
-    Ok((y, BatchMoments { mean: mean.detach().flatten_all()?, unbiased_variance: unbiased }))
+    let centered = channel_center(x)?;
+    let variance = (channel_dot(&centered, &centered)? / count as f64)?;
+    let scale = (weight / (&variance + eps)?.sqrt()?)?;
+    let y = channel_affine(&centered, &scale, bias)?;
+    let mean = (channel_sum(&x.detach())? / count as f64)?;
+    let unbiased_variance = (variance.detach() * (count as f64 / (count - 1) as f64))?;
+    Ok((y, BatchMoments { mean, unbiased_variance }))
 }
 
 /// Normalises `x` (n, channels, ...) by given moments, each (channels,): evaluation mode.
@@ -47,13 +47,7 @@ pub fn batch_norm_with_moments(
     eps: f64,
 ) -> Result<Tensor> {
     let scale = (weight / (variance + eps)?.sqrt()?)?;
+    // Where the mean is large against the deviation this cancels, by no more than the rounding of `x` itself.
     let shift = (bias - (mean * &scale)?)?;
-    Ok(x.broadcast_mul(&per_channel(&scale, x)?)?.broadcast_add(&per_channel(&shift, x)?)?)
-}
-
-/// `v` (channels,) in a shape that broadcasts against `x` (n, channels, ...).
-pub(super) fn per_channel(v: &Tensor, x: &Tensor) -> Result<Tensor> {
-    let mut shape = vec![1; x.rank()];
-    shape[1] = v.elem_count();
-    Ok(v.reshape(shape)?)
+    channel_affine(x, &scale, &shift)
 }

@@ -1,6 +1,6 @@
 //! Group normalisation.
 
-use super::batch_norm::per_channel;
+use super::channels::{channel_affine, channel_center, channel_dot, channel_scale};
 use crate::error::{Error, Result};
 use candle_core::Tensor;
 
@@ -15,9 +15,14 @@ pub fn group_norm(x: &Tensor, groups: usize, weight: &Tensor, bias: &Tensor, eps
         let expected = format!("channels that {groups} groups divide");
         return Err(Error::Shape { what: "group_norm input", actual: x.dims().to_vec(), expected });
     }
-    let grouped = x.reshape((n * groups, x.elem_count() / (n * groups)))?;
-    let centered = grouped.broadcast_sub(&grouped.mean_keepdim(1)?)?;
-    let deviation = (centered.sqr()?.mean_keepdim(1)? + eps)?.sqrt()?;
-    let normalized = centered.broadcast_div(&deviation)?.reshape(x.shape())?;
-    Ok(normalized.broadcast_mul(&per_channel(weight, x)?)?.broadcast_add(&per_channel(bias, x)?)?)
+    channel_affine(&standardize(x, n * groups, eps)?, weight, bias)
+}
+
+/// `x`, cut into `runs` of equal length, each less its mean and divided by its deviation.
+pub(super) fn standardize(x: &Tensor, runs: usize, eps: f64) -> Result<Tensor> {
+    let length = x.elem_count() / runs.max(1);
+    let centered = channel_center(&x.reshape((1, runs, length))?)?;
+    let variance = (channel_dot(&centered, &centered)? / length as f64)?;
+    let inverse_deviation = (variance + eps)?.sqrt()?.recip()?;
+    Ok(channel_scale(&centered, &inverse_deviation)?.reshape(x.shape())?)
 }

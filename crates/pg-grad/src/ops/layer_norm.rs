@@ -1,5 +1,7 @@
 //! Layer normalisation over the last axis.
 
+use super::channels::channel_affine;
+use super::group_norm::standardize;
 use crate::error::Result;
 use candle_core::{D, Tensor};
 
@@ -8,7 +10,8 @@ use candle_core::{D, Tensor};
 /// # Errors
 /// If the shapes do not fit.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-    let deviation = (centered.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
-    Ok(centered.broadcast_div(&deviation)?.broadcast_mul(weight)?.broadcast_add(bias)?)
+    let features = x.dim(D::Minus1)?;
+    let rows = x.elem_count() / features.max(1);
+    let normalized = standardize(x, rows, eps)?.reshape((rows, features))?;
+    Ok(channel_affine(&normalized, weight, bias)?.reshape(x.shape())?)
 }

@@ -2,6 +2,7 @@
 
 mod avg_pool;
 mod batch_norm;
+mod channels;
 mod conv2d;
 mod dropout;
 mod gelu;
@@ -17,6 +18,9 @@ mod softmax;
 
 pub use avg_pool::{avg_pool2d, global_avg_pool2d};
 pub use batch_norm::{BatchMoments, batch_norm, batch_norm_with_moments};
+pub use channels::{
+    channel_affine, channel_center, channel_dot, channel_fill, channel_scale, channel_shift, channel_sum,
+};
 pub use conv2d::conv2d;
 pub use dropout::dropout;
 pub use gelu::gelu;

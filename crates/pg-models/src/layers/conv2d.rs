@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::params::{Builder, Init};
 use candle_core::Tensor;
-use pg_grad::ops::{Conv2dOptions, conv2d};
+use pg_grad::ops::{Conv2dOptions, channel_shift, conv2d};
 
 #[derive(Debug)]
 pub(crate) struct Conv2d {
@@ -44,7 +44,7 @@ impl Conv2d {
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = conv2d(x, &self.weight, self.options)?;
         Ok(match &self.bias {
-            Some(bias) => y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?)?,
+            Some(bias) => channel_shift(&y, bias)?,
             None => y,
         })
     }

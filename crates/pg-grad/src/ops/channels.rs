@@ -1,0 +1,399 @@
+//! Arithmetic with one number a channel, for x (n, channels, ...): the parts of normalisation and of a bias.
+//!
+//! ```text
+//! y = scale(x, s) = x s       dx = scale(dy, s)    ds = dot(x, dy)
+//! y = shift(x, b) = x + b     dx = dy              db = sum(dy)
+//! y = affine(x, s, b)         dx = scale(dy, s)    ds = dot(x, dy)    db = sum(dy)
+//! s = dot(x, y)               dx = scale(y, ds)    dy = scale(x, ds)
+//! s = sum(x)                  dx = fill(ds)
+//! y = fill(s)                 ds = sum(dy)
+//! y = center(x) = x - mean    dx = center(dy)
+//! ```
+//!
+//! so they are closed under differentiation, to any order. On the CPU every sum is accumulated in f64.
+
+use super::conv2d::{contiguous, is_float};
+use crate::error::{Error, Result};
+use crate::pass;
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor, bail,
+};
+use pg_kernels::{ChannelGeometry, Float, channels as kernels};
+
+/// `x` (n, channels, ...) times `scale` (channels,).
+///
+/// # Errors
+/// [`Error::Window`] if `x` has no channels or no elements; [`Error::Shape`] if the other operand does not fit it.
+pub fn channel_scale(x: &Tensor, scale: &Tensor) -> Result<Tensor> {
+    Pair::Scale.apply(x, scale)
+}
+
+/// `x` (n, channels, ...) plus `shift` (channels,): a bias.
+///
+/// # Errors
+/// As [`channel_scale`].
+pub fn channel_shift(x: &Tensor, shift: &Tensor) -> Result<Tensor> {
+    Pair::Shift.apply(x, shift)
+}
+
+/// `x` (n, channels, ...) times `scale` plus `shift`, both (channels,), in one pass over memory.
+///
+/// # Errors
+/// As [`channel_scale`].
+pub fn channel_affine(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
+    let channels = [ChannelGeometry::new(x.dims())?.channels()];
+    expect_shape("scale", scale, &channels)?;
+    expect_shape("shift", shift, &channels)?;
+    if has_kernels(x) {
+        Ok(x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, Affine)?)
+    } else {
+        channel_shift(&channel_scale(x, scale)?, shift)
+    }
+}
+
+/// Sum of the products of `x` and `y`, both (n, channels, ...), over each channel, giving (channels,).
+///
+/// # Errors
+/// As [`channel_scale`].
+pub fn channel_dot(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    Pair::Dot.apply(x, y)
+}
+
+/// Sum of `x` (n, channels, ...) over each channel, giving (channels,).
+///
+/// # Errors
+/// [`Error::Window`] if `x` has no channels or no elements.
+pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
+    Single::Sum.apply(x, x.shape())
+}
+
+/// A tensor of `shape` (n, channels, ...) that holds `value` (channels,) in each channel.
+///
+/// # Errors
+/// As [`channel_scale`].
+pub fn channel_fill(value: &Tensor, shape: &Shape) -> Result<Tensor> {
+    let channels = [ChannelGeometry::new(shape.dims())?.channels()];
+    expect_shape("value", value, &channels)?;
+    Single::Fill(shape.clone()).apply(value, shape)
+}
+
+/// `x` (n, channels, ...) less the mean of each channel.
+///
+/// # Errors
+/// As [`channel_sum`].
+pub fn channel_center(x: &Tensor) -> Result<Tensor> {
+    Single::Center.apply(x, x.shape())
+}
+
+fn has_kernels(x: &Tensor) -> bool {
+    x.device().is_cpu() && is_float(x.dtype())
+}
+
+fn expect_shape(what: &'static str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
+    if tensor.dims() == expected {
+        return Ok(());
+    }
+    Err(Error::Shape { what, actual: tensor.dims().to_vec(), expected: format!("{expected:?}") })
+}
+
+fn new<T: Float>(len: usize, kernel: impl FnOnce(&mut [T])) -> Vec<T> {
+    let mut result = vec![T::default(); len];
+    kernel(&mut result);
+    result
+}
+
+/// Operations on one tensor.
+#[derive(Clone)]
+enum Single {
+    Sum,
+    Center,
+    Fill(Shape),
+}
+
+impl Single {
+    /// `full` is the shape of the larger of argument and result.
+    fn apply(self, x: &Tensor, full: &Shape) -> Result<Tensor> {
+        let geometry = ChannelGeometry::new(full.dims())?;
+        if has_kernels(x) {
+            Ok(x.contiguous()?.apply_op1(SingleMap { geometry, map: self })?)
+        } else {
+            Ok(self.with_candle(x)?)
+        }
+    }
+
+    fn with_candle(&self, x: &Tensor) -> CandleResult<Tensor> {
+        match self {
+            Single::Sum => x.sum(all_but_channels(x)),
+            Single::Center => x.broadcast_sub(&x.mean_keepdim(all_but_channels(x))?),
+            Single::Fill(shape) => per_channel(x, shape.rank())?.broadcast_as(shape)?.contiguous(),
+        }
+    }
+}
+
+struct SingleMap {
+    map: Single,
+    geometry: ChannelGeometry,
+}
+
+impl SingleMap {
+    fn run<T: Float>(&self, x: &[T]) -> Vec<T> {
+        let g = &self.geometry;
+        match self.map {
+            Single::Sum => new(g.channels(), |out| kernels::sum(g, x, out)),
+            Single::Center => new(g.elements(), |out| kernels::center(g, x, out)),
+            Single::Fill(_) => new(g.elements(), |out| kernels::fill(g, x, out)),
+        }
+    }
+}
+
+impl CustomOp1 for SingleMap {
+    fn name(&self) -> &'static str {
+        "pg-channels-1"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        let result = match x {
+            CpuStorage::F32(x) => CpuStorage::F32(self.run(contiguous(x, layout)?)),
+            CpuStorage::F64(x) => CpuStorage::F64(self.run(contiguous(x, layout)?)),
+            _ => bail!("per-channel arithmetic wants f32 or f64"),
+        };
+        let shape = match &self.map {
+            Single::Sum => Shape::from(self.geometry.channels()),
+            Single::Center => layout.shape().clone(),
+            Single::Fill(shape) => shape.clone(),
+        };
+        Ok((result, shape))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
+        let grad = pass::operand(grad);
+        Ok(Some(match self.map {
+            Single::Sum => channel_fill(&grad, x.shape())?,
+            Single::Center => channel_center(&grad)?,
+            Single::Fill(_) => channel_sum(&grad)?,
+        }))
+    }
+}
+
+/// Operations on a tensor and the numbers of its channels, or on two tensors.
+#[derive(Clone, Copy)]
+enum Pair {
+    Scale,
+    Shift,
+    Dot,
+}
+
+impl Pair {
+    fn apply(self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        let geometry = ChannelGeometry::new(x.dims())?;
+        match self {
+            Pair::Scale => expect_shape("scale", y, &[geometry.channels()])?,
+            Pair::Shift => expect_shape("shift", y, &[geometry.channels()])?,
+            Pair::Dot => expect_shape("second factor", y, x.dims())?,
+        }
+        if has_kernels(x) {
+            Ok(x.contiguous()?.apply_op2(&y.contiguous()?, PairMap { geometry, map: self })?)
+        } else {
+            Ok(self.with_candle(x, y)?)
+        }
+    }
+
+    fn with_candle(self, x: &Tensor, y: &Tensor) -> CandleResult<Tensor> {
+        match self {
+            Pair::Scale => x.broadcast_mul(&per_channel(y, x.rank())?),
+            Pair::Shift => x.broadcast_add(&per_channel(y, x.rank())?),
+            Pair::Dot => (x * y)?.sum(all_but_channels(x)),
+        }
+    }
+}
+
+struct PairMap {
+    map: Pair,
+    geometry: ChannelGeometry,
+}
+
+impl PairMap {
+    fn run<T: Float>(&self, x: &[T], y: &[T]) -> Vec<T> {
+        let g = &self.geometry;
+        match self.map {
+            Pair::Scale => new(g.elements(), |out| kernels::scale(g, x, y, out)),
+            Pair::Shift => new(g.elements(), |out| kernels::shift(g, x, y, out)),
+            Pair::Dot => new(g.channels(), |out| kernels::dot(g, x, y, out)),
+        }
+    }
+}
+
+impl CustomOp2 for PairMap {
+    fn name(&self) -> &'static str {
+        "pg-channels-2"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        y: &CpuStorage,
+        ly: &Layout,
+    ) -> CandleResult<(CpuStorage, Shape)> {
+        let result = match (x, y) {
+            (CpuStorage::F32(x), CpuStorage::F32(y)) => {
+                CpuStorage::F32(self.run(contiguous(x, lx)?, contiguous(y, ly)?))
+            }
+            (CpuStorage::F64(x), CpuStorage::F64(y)) => {
+                CpuStorage::F64(self.run(contiguous(x, lx)?, contiguous(y, ly)?))
+            }
+            _ => bail!("per-channel arithmetic wants f32 or f64 tensors of one type"),
+        };
+        let shape = match self.map {
+            Pair::Scale | Pair::Shift => lx.shape().clone(),
+            Pair::Dot => Shape::from(self.geometry.channels()),
+        };
+        Ok((result, shape))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        y: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
+        let square = x.id() == y.id();
+        let (x, y, grad) = (pass::operand(x), pass::operand(y), pass::operand(grad));
+        Ok(match self.map {
+            Pair::Scale => (Some(channel_scale(&grad, &y)?), scale_gradient(&x, &y, &grad)?),
+            Pair::Shift => (Some(grad.clone()), shift_gradient(&y, &grad)?),
+            // One gradient for both: a pass over memory less.
+            Pair::Dot if square => (Some(channel_scale(&x, &(grad * 2.0)?)?), None),
+            Pair::Dot => (Some(channel_scale(&y, &grad)?), Some(channel_scale(&x, &grad)?)),
+        })
+    }
+}
+
+fn scale_gradient(x: &Tensor, scale: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+    pass::wants_weight_gradient(scale).then(|| channel_dot(x, grad)).transpose()
+}
+
+fn shift_gradient(shift: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+    pass::wants_weight_gradient(shift).then(|| channel_sum(grad)).transpose()
+}
+
+struct Affine;
+
+impl Affine {
+    fn run<T: Float>(&self, shape: &Shape, x: &[T], scale: &[T], shift: &[T]) -> Result<Vec<T>> {
+        let g = ChannelGeometry::new(shape.dims())?;
+        Ok(new(g.elements(), |out| kernels::affine(&g, x, scale, shift, out)))
+    }
+}
+
+impl CustomOp3 for Affine {
+    fn name(&self) -> &'static str {
+        "pg-channels-affine"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        scale: &CpuStorage,
+        ls: &Layout,
+        shift: &CpuStorage,
+        lb: &Layout,
+    ) -> CandleResult<(CpuStorage, Shape)> {
+        let shape = lx.shape();
+        let result = match (x, scale, shift) {
+            (CpuStorage::F32(x), CpuStorage::F32(s), CpuStorage::F32(b)) => CpuStorage::F32(self.run(
+                shape,
+                contiguous(x, lx)?,
+                contiguous(s, ls)?,
+                contiguous(b, lb)?,
+            )?),
+            (CpuStorage::F64(x), CpuStorage::F64(s), CpuStorage::F64(b)) => CpuStorage::F64(self.run(
+                shape,
+                contiguous(x, lx)?,
+                contiguous(s, ls)?,
+                contiguous(b, lb)?,
+            )?),
+            _ => bail!("per-channel arithmetic wants f32 or f64 tensors of one type"),
+        };
+        Ok((result, shape.clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        scale: &Tensor,
+        shift: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (x, scale, grad) = (pass::operand(x), pass::operand(scale), pass::operand(grad));
+        let x_gradient = channel_scale(&grad, &scale)?;
+        Ok((Some(x_gradient), scale_gradient(&x, &scale, &grad)?, shift_gradient(shift, &grad)?))
+    }
+}
+
+/// `v` (channels,) in a shape that broadcasts against (n, channels, ...) of `rank` axes.
+fn per_channel(v: &Tensor, rank: usize) -> CandleResult<Tensor> {
+    let mut shape = vec![1; rank];
+    shape[1] = v.elem_count();
+    v.reshape(shape)
+}
+
+fn all_but_channels(x: &Tensor) -> Vec<usize> {
+    (0..x.rank()).filter(|&axis| axis != 1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    fn var(shape: &[usize], salt: usize) -> Var {
+        let values: Vec<f64> =
+            (0..shape.iter().product()).map(|i| ((i * 97 + salt * 31) % 509) as f64 / 254.5 - 1.0).collect();
+        Var::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    /// `f` of x, y (2, 3, 5) and v (3,): its value and the first and second derivatives of its square.
+    fn derivatives(f: impl Fn(&Tensor, &Tensor, &Tensor) -> Tensor) -> Vec<f64> {
+        let (x, y, v) = (var(&[2, 3, 5], 1), var(&[2, 3, 5], 2), var(&[3], 3));
+        let result = f(&x, &y, &v);
+        let first = result.sqr().unwrap().backward().unwrap();
+        let first: Vec<Tensor> = [&x, &y, &v].iter().filter_map(|v| first.get(v)).cloned().collect();
+        let squares = first.iter().map(|g| g.sqr().unwrap().sum_all().unwrap());
+        let second = squares.reduce(|a, b| (a + b).unwrap()).unwrap().backward().unwrap();
+        let second = [&x, &y, &v].into_iter().filter_map(|v| second.get(v)).cloned();
+        let all = [result].into_iter().chain(first).chain(second.collect::<Vec<_>>());
+        all.flat_map(|t| t.flatten_all().unwrap().to_vec1::<f64>().unwrap()).collect()
+    }
+
+    fn assert_agree(name: &str, kernels: Vec<f64>, candle: Vec<f64>) {
+        assert_eq!(kernels.len(), candle.len(), "{name}");
+        for (k, c) in kernels.iter().zip(&candle) {
+            assert!((k - c).abs() < 1e-9 * c.abs().max(1.0), "{name}: {k} != {c}");
+        }
+    }
+
+    /// What other devices run is checked on the CPU.
+    #[test]
+    fn kernels_and_candle_agree() {
+        for (name, map) in [("scale", Pair::Scale), ("shift", Pair::Shift), ("dot", Pair::Dot)] {
+            let other = |y: &Tensor, v: &Tensor| if matches!(map, Pair::Dot) { y.clone() } else { v.clone() };
+            let kernels = derivatives(|x, y, v| map.apply(x, &other(y, v)).unwrap());
+            assert_agree(name, kernels, derivatives(|x, y, v| map.with_candle(x, &other(y, v)).unwrap()));
+        }
+        let square = derivatives(|x, _, _| channel_dot(x, x).unwrap());
+        assert_agree("square", square, derivatives(|x, _, _| Pair::Dot.with_candle(x, x).unwrap()));
+        let full = Shape::from((2, 3, 5));
+        for (name, map) in
+            [("sum", Single::Sum), ("center", Single::Center), ("fill", Single::Fill(full.clone()))]
+        {
+            let of =
+                |x: &Tensor, v: &Tensor| if matches!(map, Single::Fill(_)) { v.clone() } else { x.clone() };
+            let kernels = derivatives(|x, _, v| map.clone().apply(&of(x, v), &full).unwrap());
+            assert_agree(name, kernels, derivatives(|x, _, v| map.with_candle(&of(x, v)).unwrap()));
+        }
+    }
+}
