@@ -37,7 +37,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// What `pg-peer bench --json` prints: a step's seconds (median, least, most) and the process's peak memory.
+/// What `pg-peer bench` prints: a step's seconds (median, least, most) and the process's peak memory.
 #[derive(Debug, Deserialize, Serialize)]
 struct Row {
     engine: String,
@@ -71,25 +71,22 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 fn measure(binary: &Path, model: &str, mode: &str, options: &Options) -> Result<Row> {
     let mut command = Command::new(binary);
-    command.args(["bench", "--json", "--model", model, "--mode", mode]);
+    command.args(["bench", "--model", model, "--mode", mode]);
     command.args(["--batch", &options.batch.to_string(), "--size", &options.size.to_string()]);
-    command.args(["--repeats", &options.repeats.to_string()]);
-    if let Some(threads) = options.threads {
-        command.args(["--threads", &threads.to_string()]);
-    }
+    let threads = options.threads.unwrap_or_else(process::cores);
+    command.args(["--repeats", &options.repeats.to_string(), "--threads", &threads.to_string()]);
     let stdout = process::stdout_of(&mut command)?;
     let line = process::last_line(&stdout);
     serde_json::from_str(line)
         .with_context(|| format!("`{}` printed no bench row: {line}", process::shell_line(&command)))
 }
 
-const HEADER: &str =
-    "engine          model        mode   batch  size  threads   seconds (    min ..     max)  peak MiB";
+const HEADER: &str = "engine                     model        mode   batch  size  threads   seconds (    min ..     max)  peak MiB";
 
 fn table_line(row: &Row) -> String {
     let Row { engine, model, mode, batch, size, threads, seconds, min, max, peak_mib } = row;
     format!(
-        "{engine:<15} {model:<12} {mode:<6} {batch:>5} {size:>5} {threads:>8} {seconds:>9.3} ({min:>7.3} .. {max:>7.3}) {peak_mib:>9.0}"
+        "{engine:<26} {model:<12} {mode:<6} {batch:>5} {size:>5} {threads:>8} {seconds:>9.3} ({min:>7.3} .. {max:>7.3}) {peak_mib:>9.0}"
     )
 }
 
@@ -99,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_table_is_aligned_with_its_header() {
-        let row = r#"{"engine":"pg-grad","model":"resnet50","mode":"soft","batch":8,"size":224,"threads":2,
+        let row = r#"{"engine":"provenance-guidance 0.1.0","model":"resnet50","mode":"soft","batch":8,"size":224,"threads":2,
             "seconds":12.5,"min":12.25,"max":13.0,"peak_mib":2048.4}"#;
         let line = table_line(&serde_json::from_str(row).unwrap());
         assert_eq!(line.len(), HEADER.len());

@@ -20,6 +20,11 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// The cores that this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Builds `package` in release mode and returns the path of its binary of the same name.
 pub(crate) fn build_release(package: &str) -> Result<PathBuf> {
     let mut command = cargo();

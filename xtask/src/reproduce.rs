@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use self::plan::{Scale, SetPlan};
+use self::plan::{Files, Scale, SetPlan};
 use self::report::{Report, Skipped};
 use self::train::{Run, Trainer};
 use crate::process;
@@ -57,16 +57,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let started = Instant::now();
     let scale = if options.quick { Scale::Quick } else { Scale::Full };
     let sets = plan::select(scale, options.only.as_deref())?;
-    let (present, roots, skipped) = locate(sets, options.data_root.as_deref());
+    let (present, files, skipped) = locate(sets, options.data_root.as_deref());
     if present.is_empty() {
         bail!("nothing to run: {}", skipped.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
     }
 
     let runs: BTreeSet<Run> = present.iter().flat_map(SetPlan::runs).collect();
-    let jobs = options.jobs.unwrap_or_else(machine::cores).max(1);
+    let jobs = options.jobs.unwrap_or_else(process::cores).max(1);
     let out =
         std::path::absolute(&options.out).with_context(|| format!("bad --out {}", options.out.display()))?;
-    let trainer = Trainer { binary: process::build_release("pg-classify")?, roots, out: out.clone() };
+    let trainer = Trainer { binary: process::build_release("pg-classify")?, files, out: out.clone() };
     let results = schedule::run_all(&trainer, runs.into_iter().collect(), jobs);
 
     let report = Report {
@@ -88,21 +88,25 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The sets whose images are there, the folders of these, and the sets that are skipped.
-type Located = (Vec<SetPlan>, BTreeMap<&'static str, PathBuf>, Vec<Skipped>);
+/// The sets whose images are there, the files of these, and what is skipped.
+type Located = (Vec<SetPlan>, BTreeMap<&'static str, Files>, Vec<Skipped>);
 
 fn locate(sets: Vec<SetPlan>, data_root: Option<&Path>) -> Located {
-    let (mut present, mut roots, mut skipped) = (Vec::new(), BTreeMap::new(), Vec::new());
-    for set in sets {
-        match set.locate(data_root) {
-            Ok(folder) => {
-                roots.extend(folder.map(|folder| (set.dataset, folder)));
+    let (mut present, mut located, mut skipped) = (Vec::new(), BTreeMap::new(), Vec::new());
+    for mut set in sets {
+        let name = set.dataset;
+        let reason = match set.locate(data_root) {
+            Ok(files) => {
+                let reason = set.drop_rows_without(&files);
+                located.insert(name, files);
                 present.push(set);
+                reason
             }
-            Err(reason) => skipped.push(Skipped { set: set.dataset.into(), reason }),
-        }
+            Err(reason) => Some(reason),
+        };
+        skipped.extend(reason.map(|reason| Skipped { set: name.into(), reason }));
     }
-    (present, roots, skipped)
+    (present, located, skipped)
 }
 
 /// The command that started this report.
@@ -145,8 +149,9 @@ mod tests {
         std::fs::create_dir_all(root.path().join("CUB_200_2011/images")).unwrap();
         std::fs::write(root.path().join("CUB_200_2011/images.txt"), "").unwrap();
         std::fs::create_dir(root.path().join("iwildcam_v2.0")).unwrap();
-        let (present, roots, skipped) = locate(plan::select(Scale::Full, None).unwrap(), Some(root.path()));
-        assert_eq!(roots["decoy-mnist"], root.path().join("mnist10k"));
+        let (present, files, skipped) = locate(plan::select(Scale::Full, None).unwrap(), Some(root.path()));
+        let folder = Files { root: Some(root.path().join("mnist10k")), edits: None };
+        assert_eq!(files["decoy-mnist"], folder);
         assert!(
             skipped[1].to_string().starts_with("iwildcam-alia: no train_subset.csv in "),
             "{}",
@@ -156,6 +161,27 @@ mod tests {
             present.iter().map(|set| set.dataset).collect::<Vec<_>>(),
             ["embedded", "decoy-mnist", "cub"]
         );
+    }
+
+    #[test]
+    fn rows_with_edits_need_a_manifest() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("images.txt"), "").unwrap();
+        let cub = root.path().join("cub");
+        std::fs::create_dir(&cub).unwrap();
+        std::fs::write(cub.join("images.txt"), "").unwrap();
+        let rows = || {
+            let (present, files, skipped) =
+                locate(plan::select(Scale::Full, Some("cub")).unwrap(), Some(root.path()));
+            (present[0].experiments[0].1.len(), files["cub"].edits.clone(), skipped)
+        };
+        let (count, edits, skipped) = rows();
+        assert_eq!((count, edits), (1, None), "the originals alone are left");
+        assert!(skipped[0].to_string().starts_with("cub: all rows with edits"), "{}", skipped[0]);
+
+        std::fs::write(cub.join("edits.csv"), "original,edited,label\n").unwrap();
+        let (count, edits, skipped) = rows();
+        assert_eq!((count, edits, skipped.len()), (3, Some(cub.join("edits.csv")), 0));
     }
 
     #[test]

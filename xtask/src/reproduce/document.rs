@@ -145,7 +145,7 @@ fn plot_of(experiment: &ExperimentReport, headline: Metric) -> Result<Option<Blo
         let (logarithmic, x_title) = if experiment.name == "alpha" {
             (true, "strength alpha")
         } else {
-            (false, "share of the region's area")
+            (false, "area of the target region, relative to the extracted one")
         };
         plot::over(&points, logarithmic, level, (x_title, headline.title()))?
     };

@@ -148,7 +148,7 @@ mod tests {
             std::fs::write(run_dir.join("timings.csv"), "epoch,seconds\n0,1\n1,1\n").unwrap();
             let accuracy = answer(run).ok_or("out of memory")?;
             Ok(Outcome {
-                test_top1: accuracy,
+                test_top1: Some(accuracy),
                 test_worst_group: Some(accuracy),
                 constant_top1: Some(0.5),
                 run_dir,
@@ -157,7 +157,7 @@ mod tests {
         };
         let results =
             Results::made_up(set.runs().map(|run| (run.clone(), outcome(&run))).collect::<BTreeMap<_, _>>());
-        let trainer = Trainer { binary: "x".into(), roots: BTreeMap::new(), out: folder.into() };
+        let trainer = Trainer { binary: "x".into(), files: BTreeMap::new(), out: folder.into() };
         assemble(&set, &results, &trainer)
     }
 

@@ -7,15 +7,10 @@ use anyhow::{Context, Result};
 use super::report::{Machine, Version};
 use crate::process;
 
-/// The cores that this process may use.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
 pub(crate) fn describe() -> Machine {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu_model(&cpuinfo).unwrap_or(std::env::consts::ARCH).to_owned();
-    Machine { cpu: model, cores: cores(), system: std::env::consts::OS.into() }
+    Machine { cpu: model, cores: process::cores(), system: std::env::consts::OS.into() }
 }
 
 fn cpu_model(cpuinfo: &str) -> Option<&str> {

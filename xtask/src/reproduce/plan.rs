@@ -26,6 +26,7 @@ const SETS: [Set; 5] = [
         images: Images::Files {
             folders: &["", "mnist", "mnist10k", "MNIST/raw"],
             marker: "t10k-images-idx3-ubyte",
+            edited: false,
         },
         headline: Metric::Top1,
         alpha: 1.0,
@@ -40,6 +41,7 @@ const SETS: [Set; 5] = [
         images: Images::Files {
             folders: &["waterbirds-alia", "waterbirds_v1.0", "waterbird_complete95_forest2water2"],
             marker: "metadata.csv",
+            edited: true,
         },
         headline: Metric::Balanced,
         alpha: 0.05,
@@ -51,7 +53,11 @@ const SETS: [Set; 5] = [
     Set {
         dataset: "iwildcam-alia",
         title: "iWildCam with ALIA's edits",
-        images: Images::Files { folders: &["iwildcam-alia", "iwildcam_v2.0"], marker: "train_subset.csv" },
+        images: Images::Files {
+            folders: &["iwildcam-alia", "iwildcam_v2.0"],
+            marker: "train_subset.csv",
+            edited: true,
+        },
         headline: Metric::Top1,
         alpha: 0.05,
         full: Budget { epochs: 30, seeds: 3 },
@@ -62,7 +68,7 @@ const SETS: [Set; 5] = [
     Set {
         dataset: "cub",
         title: "CUB-200-2011 with ALIA's edits",
-        images: Images::Files { folders: &["cub", "CUB_200_2011"], marker: "images.txt" },
+        images: Images::Files { folders: &["cub", "CUB_200_2011"], marker: "images.txt", edited: true },
         headline: Metric::Top1,
         alpha: 0.05,
         full: Budget { epochs: 30, seeds: 3 },
@@ -106,9 +112,13 @@ struct Budget {
 enum Images {
     /// The program draws them.
     Drawn,
-    /// Files, in the first of these folders of the data root that holds one whose name starts with `marker`.
-    Files { folders: &'static [&'static str], marker: &'static str },
+    /// Files, in the first of these folders of the data root that holds one whose name starts with `marker`. The edits
+    /// of an `edited` set are files, too, and listed by [`MANIFEST`] in its folder.
+    Files { folders: &'static [&'static str], marker: &'static str, edited: bool },
 }
+
+/// The manifest of a set's edits.
+const MANIFEST: &str = "edits.csv";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Experiment {
@@ -147,6 +157,15 @@ impl Experiment {
 pub(crate) enum Scale {
     Full,
     Quick,
+}
+
+/// Where the files of a set lie; nowhere if the program draws it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Files {
+    /// The folder of its images.
+    pub(crate) root: Option<PathBuf>,
+    /// The manifest of its edits.
+    pub(crate) edits: Option<PathBuf>,
 }
 
 /// What is run on one image set.
@@ -283,19 +302,33 @@ impl SetPlan {
         self.experiments.iter().flat_map(|(_, rows)| rows.iter().flat_map(RowPlan::runs))
     }
 
-    /// The folder that holds the set's images, none if the program draws them; or why the set cannot be run.
-    pub(crate) fn locate(&self, data_root: Option<&Path>) -> Result<Option<PathBuf>, String> {
+    /// Where the set's files lie; or why it cannot be run.
+    pub(crate) fn locate(&self, data_root: Option<&Path>) -> Result<Files, String> {
         if self.left_out {
             return Err("left out of --quick (ask for it with --only)".into());
         }
-        let Images::Files { folders, marker } = self.images else { return Ok(None) };
-        let root = data_root.ok_or("needs --data-root")?;
-        let found = folders.iter().map(|folder| root.join(folder)).find(|folder| holds(folder, marker));
-        found.map(Some).ok_or_else(|| {
+        let Images::Files { folders, marker, edited } = self.images else { return Ok(Files::default()) };
+        let data_root = data_root.ok_or("needs --data-root")?;
+        let found = folders.iter().map(|folder| data_root.join(folder)).find(|folder| holds(folder, marker));
+        let root = found.ok_or_else(|| {
             let looked: Vec<String> =
-                folders.iter().map(|folder| root.join(folder).display().to_string()).collect();
+                folders.iter().map(|folder| data_root.join(folder).display().to_string()).collect();
             format!("no {marker} in {}", looked.join(", "))
-        })
+        })?;
+        let edits = edited.then(|| root.join(MANIFEST)).filter(|manifest| manifest.is_file());
+        Ok(Files { root: Some(root), edits })
+    }
+
+    /// Drops the rows that need edits where no manifest lists any, and says so.
+    pub(crate) fn drop_rows_without(&mut self, files: &Files) -> Option<String> {
+        let (Images::Files { edited: true, .. }, None) = (self.images, &files.edits) else { return None };
+        for (_, rows) in &mut self.experiments {
+            rows.retain(|row| !row.run.edits);
+        }
+        let folder = files.root.as_deref().unwrap_or(Path::new("")).display();
+        Some(format!(
+            "all rows with edits, since {folder} has no {MANIFEST} (columns original, edited, label)"
+        ))
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Machine {
     pub(crate) system: String,
 }
 
-/// A set that was not run.
+/// A set that was not run, or part of one.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Skipped {
     pub(crate) set: String,
@@ -197,7 +197,7 @@ impl Metric {
 
     pub(crate) fn of(self, outcome: &Outcome) -> Option<f64> {
         match self {
-            Self::Top1 => Some(outcome.test_top1),
+            Self::Top1 => outcome.test_top1,
             Self::Balanced => outcome.test_balanced,
             Self::WorstGroup => outcome.test_worst_group,
             Self::Adjusted => outcome.test_adjusted,
@@ -223,7 +223,7 @@ pub(crate) mod made_up {
         let outcomes: Vec<Outcome> = worst_group
             .iter()
             .map(|&value| Outcome {
-                test_top1: 0.5 + value / 2.0,
+                test_top1: Some(0.5 + value / 2.0),
                 test_balanced: Some(0.49 + value / 2.0),
                 test_worst_group: Some(value),
                 loss_cls: Some(0.034),
@@ -371,9 +371,9 @@ mod tests {
 
     #[test]
     fn a_metric_that_one_run_lacks_is_not_estimated() {
-        let full = Outcome { test_worst_group: Some(0.5), ..Outcome::default() };
+        let full = Outcome { test_top1: Some(0.5), test_worst_group: Some(0.5), ..Outcome::default() };
         let estimated = estimates(&[full.clone(), Outcome::default()]);
-        assert!(estimated.contains_key(&Metric::Top1) && !estimated.contains_key(&Metric::WorstGroup));
+        assert!(estimated.contains_key(&Metric::Seconds) && !estimated.contains_key(&Metric::WorstGroup));
         assert!(estimates(&[full]).contains_key(&Metric::WorstGroup));
     }
 

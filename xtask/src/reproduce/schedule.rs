@@ -114,7 +114,7 @@ echo "{\"test_top1\":0.$2,\"epochs\":1,\"seconds\":1,\"run_dir\":\"x\"}"
         let binary = folder.join("stand-in");
         std::fs::write(&binary, script).unwrap();
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
-        Trainer { binary, roots: BTreeMap::new(), out: folder.into() }
+        Trainer { binary, files: BTreeMap::new(), out: folder.into() }
     }
 
     #[cfg(unix)]
@@ -123,7 +123,7 @@ echo "{\"test_top1\":0.$2,\"epochs\":1,\"seconds\":1,\"run_dir\":\"x\"}"
         let folder = tempfile::tempdir().unwrap();
         let runs: Vec<Run> = (1..=4).map(|seed| Run::baseline("embedded", 1, seed)).collect();
         let results = run_all(&stand_in(folder.path()), runs.clone(), 3);
-        let top1: Vec<Option<f64>> = runs.iter().map(|run| Some(results.outcome(run)?.test_top1)).collect();
+        let top1: Vec<Option<f64>> = runs.iter().map(|run| results.outcome(run)?.test_top1).collect();
         assert_eq!(top1, [Some(0.1), None, Some(0.3), Some(0.4)]);
         let failures = results.failures();
         assert_eq!(failures.len(), 1);

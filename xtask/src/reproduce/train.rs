@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::plan::Files;
 use crate::process;
 
 /// Where the guidance takes its masks from.
@@ -40,7 +41,7 @@ pub(crate) struct Run {
     /// Strength of the guidance; 0 trains without.
     pub(crate) alpha: f64,
     pub(crate) mask: Mask,
-    /// The modified region shrunk or grown to this share of its area.
+    /// Area of the target region, as a multiple of the extracted one's.
     pub(crate) mask_area: f64,
     pub(crate) epochs: usize,
     pub(crate) seed: u64,
@@ -88,11 +89,11 @@ impl Ord for Run {
     }
 }
 
-/// What a run answers: the last line of its standard output. Accuracies are shares of 1; those that a set has no groups
-/// or no validation split for are null.
+/// What a run answers: the last line of its standard output. Accuracies are shares of 1; those that do not exist, such
+/// as a validation accuracy without a validation split, are null.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Outcome {
-    pub(crate) test_top1: f64,
+    pub(crate) test_top1: Option<f64>,
     pub(crate) test_balanced: Option<f64>,
     pub(crate) test_worst_group: Option<f64>,
     pub(crate) test_adjusted: Option<f64>,
@@ -109,8 +110,8 @@ pub(crate) struct Outcome {
 /// Starts runs of one binary.
 pub(crate) struct Trainer {
     pub(crate) binary: PathBuf,
-    /// Where the images of each set lie that has files.
-    pub(crate) roots: BTreeMap<&'static str, PathBuf>,
+    /// Where the files of each set lie.
+    pub(crate) files: BTreeMap<&'static str, Files>,
     /// The report's folder; runs go to `runs/` in it.
     pub(crate) out: PathBuf,
 }
@@ -120,11 +121,14 @@ impl Trainer {
     pub(crate) fn command(&self, run: &Run) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(["train", "--dataset", run.dataset]);
-        if let Some(root) = self.roots.get(run.dataset) {
+        let files = self.files.get(run.dataset);
+        if let Some(root) = files.and_then(|files| files.root.as_ref()) {
             command.arg("--data-root").arg(root);
         }
         if !run.edits {
             command.arg("--no-edits");
+        } else if let Some(manifest) = files.and_then(|files| files.edits.as_ref()) {
+            command.arg("--edits").arg(manifest);
         }
         command.args(["--alpha", &run.alpha.to_string(), "--mask", &run.mask.to_string()]);
         if run.mask_area != 1.0 {
@@ -142,11 +146,11 @@ impl Trainer {
         command
     }
 
-    /// The command that repeats `run` in the workspace's root, without this machine's folders.
+    /// The command that repeats `run` in the workspace's root, wherever the report went.
     pub(crate) fn command_to_repeat(&self, run: &Run) -> String {
         let portable = Self {
             binary: "target/release/pg-classify".into(),
-            roots: self.roots.clone(),
+            files: self.files.clone(),
             out: "reproduce".into(),
         };
         process::shell_line(&portable.command(run))
@@ -169,7 +173,13 @@ mod tests {
     fn trainer(binary: &str) -> Trainer {
         Trainer {
             binary: binary.into(),
-            roots: BTreeMap::from([("decoy-mnist", "my data".into())]),
+            files: BTreeMap::from([
+                ("decoy-mnist", Files { root: Some("my data".into()), edits: None }),
+                (
+                    "waterbirds-alia",
+                    Files { root: Some("birds".into()), edits: Some("birds/edits.csv".into()) },
+                ),
+            ]),
             out: "out".into(),
         }
     }
@@ -190,6 +200,15 @@ mod tests {
                 && !baseline.contains("--data-root"),
             "{baseline}"
         );
+    }
+
+    #[test]
+    fn a_manifest_goes_to_the_runs_with_edits_alone() {
+        let line = |run: &Run| process::shell_line(&trainer("x").command(run));
+        let edits = line(&Run::edits("waterbirds-alia", 1, 0));
+        assert!(edits.contains("--data-root birds --edits birds/edits.csv --alpha 0 "), "{edits}");
+        let originals = line(&Run::baseline("waterbirds-alia", 1, 0));
+        assert!(originals.contains("--data-root birds --no-edits --alpha 0 "), "{originals}");
     }
 
     #[test]

@@ -25,10 +25,13 @@ const TENSOR_LIBRARIES: &[&str] = &[
 /// A manifest's crate, and what must not be in its dependency tree.
 const FORBIDDEN: &[(&str, &str, &[&str])] = &[
     ("pg-random", "crates/pg-random/Cargo.toml", TENSOR_LIBRARIES),
+    ("pg-kernels", "crates/pg-kernels/Cargo.toml", TENSOR_LIBRARIES),
     ("pg-provenance", "crates/pg-provenance/Cargo.toml", TENSOR_LIBRARIES),
     ("pg-synth", "crates/pg-synth/Cargo.toml", TENSOR_LIBRARIES),
     ("pg-embedded", "crates/pg-embedded/Cargo.toml", TENSOR_LIBRARIES),
-    ("pg-grad", "crates/pg-grad/Cargo.toml", &["pg-provenance", "pg-synth", "pg-models"]),
+    ("pg-grad", "crates/pg-grad/Cargo.toml", &["pg-provenance", "pg-synth", "pg-embedded", "pg-models"]),
+    ("pg-models", "crates/pg-models/Cargo.toml", &["pg-provenance", "pg-synth", "pg-embedded"]),
+    ("pg-tasks", "crates/pg-tasks/Cargo.toml", &["pg-synth", "pg-embedded", "pg-classify"]),
     ("xtask", "xtask/Cargo.toml", TENSOR_LIBRARIES),
 ];
 
@@ -129,7 +132,8 @@ fn names_back_to<'a>(
     chain
 }
 
-/// Masks and synthesis know no tensor library, gradients know no model and no synthesis, these tasks link no candle.
+/// Masks, synthesis and kernels know no tensor library; gradients and models know no masks and no synthesis; what all
+/// tasks share knows no task; this program links no candle.
 pub(super) fn layers(tree: &Tree, metadata: &Metadata) -> Vec<Violation> {
     let broken = FORBIDDEN.iter().filter_map(|&(name, manifest, targets)| {
         let chain = metadata.chain(name, targets)?;
