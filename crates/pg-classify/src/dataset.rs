@@ -22,9 +22,10 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use image::{ImageReader, RgbImage};
+use image::RgbImage;
 use pg_provenance::{BinaryMask, resize_rgb};
 use pg_random::Seed;
+use pg_tasks::decode::read_rgb;
 
 pub use error::DatasetError;
 pub use manifest::Manifest;
@@ -171,16 +172,13 @@ impl Picture {
     /// The decoded image, as RGB of 8 bits a channel; alpha is dropped and grey is repeated.
     ///
     /// # Errors
-    /// [`DatasetError::Io`] or [`DatasetError::Picture`] naming the file.
+    /// [`DatasetError::Picture`] naming the file.
     pub fn load(&self) -> Result<Arc<RgbImage>, DatasetError> {
         let path = match self {
             Self::Memory(image) => return Ok(Arc::clone(image)),
             Self::File(path) => path,
         };
-        let io = |source| DatasetError::Io { path: path.clone(), source };
-        let reader = ImageReader::open(path).map_err(io)?.with_guessed_format().map_err(io)?;
-        let image = reader.decode().map_err(|source| DatasetError::Picture { path: path.clone(), source })?;
-        Ok(Arc::new(image.into_rgb8()))
+        Ok(Arc::new(read_rgb(path)?))
     }
 }
 

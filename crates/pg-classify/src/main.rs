@@ -29,11 +29,25 @@ enum Command {
     Explain(commands::explain::Args),
 }
 
+impl Command {
+    fn threads(&self) -> Option<usize> {
+        match self {
+            Command::Synth(args) => args.machine.threads(),
+            Command::Train(args) => args.machine.threads(),
+            Command::Evaluate(args) => args.machine.threads(),
+            Command::Explain(args) => args.machine.threads(),
+        }
+    }
+}
+
 #[allow(unsafe_code)]
 fn main() -> ExitCode {
-    // SAFETY: the first statement of main: no other thread runs.
-    unsafe { pg_grad::second_order::enable() };
     let command = Command::parse();
+    // SAFETY: no other thread runs yet.
+    unsafe {
+        pg_grad::second_order::enable();
+        pg_grad::limit_threads(command.threads());
+    }
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

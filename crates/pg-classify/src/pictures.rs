@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use image::RgbImage;
 use pg_random::Seed;
 use pg_tasks::sheet::{overlay, sheet, tint_non_target, write_png};
 
 use crate::error::ClassifyError;
 use crate::evaluation::Saliency;
 use crate::samples::Samples;
-use crate::settings::Augment;
+use crate::settings::{Config, OnCorrupt};
 
 /// Pairs in a row of a sheet.
 const PAIRS: usize = 4;
@@ -17,26 +18,25 @@ const PAIRS: usize = 4;
 /// non-target region is tinted.
 ///
 /// # Errors
-/// If an image cannot be decoded or the file not written.
-pub fn write_samples(
-    samples: &Samples,
-    augment: Augment,
-    seed: Seed,
-    count: usize,
-    path: &Path,
-) -> Result<(), ClassifyError> {
+/// If an image cannot be decoded (and may not be skipped).
+pub fn draw_samples(samples: &Samples, config: &Config, count: usize) -> Result<RgbImage, ClassifyError> {
     let mut indices: Vec<usize> = (0..samples.as_slice().len()).collect();
     indices.sort_by_key(|&index| samples.as_slice()[index].target.is_none());
     let mut images = Vec::new();
     for &index in spread(&indices, count) {
-        let (image, target) = samples.load(index, 0, augment, seed)?;
+        let (image, target) = match samples.load(index, 0, config.augment, Seed(config.seed)) {
+            Ok(sample) => sample,
+            // The epoch that meets it says so.
+            Err(_) if config.on_corrupt == OnCorrupt::Skip => continue,
+            Err(error) => return Err(error),
+        };
         let tinted = match &target {
             Some(target) => tint_non_target(&image, target)?,
             None => image.clone(),
         };
         images.extend([image, tinted]);
     }
-    Ok(write_png(&sheet(&images, 2 * PAIRS), path)?)
+    Ok(sheet(&images, 2 * PAIRS))
 }
 
 /// A sheet of images, each beside its input gradient as a heat map; the true object is left untinted where it is known.

@@ -51,7 +51,7 @@ impl Lazy {
     pub fn turn(&self, step: u64, batch: usize, seed: Seed) -> Option<Turn> {
         match *self {
             Lazy::EverySteps(k) if k > 1 => {
-                (step % k == 0).then_some(Turn { scale: k as f64, samples: None })
+                step.is_multiple_of(k).then_some(Turn { scale: k as f64, samples: None })
             }
             Lazy::Fraction(share) if share < 1.0 => {
                 let count = ((share * batch as f64).ceil() as usize).clamp(1, batch.max(1));

@@ -49,6 +49,7 @@ mod pass;
 mod provenance;
 pub mod second_order;
 mod step;
+mod threads;
 
 pub use error::{Error, Result};
 pub use guidance::{Guidance, Norm, Reduction, Strategy};
@@ -57,3 +58,4 @@ pub use lazy::{Lazy, Turn};
 pub use pass::backward;
 pub use provenance::{Provenance, Source};
 pub use step::{Forward, Step};
+pub use threads::limit_threads;

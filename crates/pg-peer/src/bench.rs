@@ -35,6 +35,12 @@ pub(crate) struct Args {
     repeats: u32,
 }
 
+impl Args {
+    pub(crate) fn threads(&self) -> usize {
+        self.threads as usize
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 enum StepMode {
@@ -62,7 +68,6 @@ struct Row<'a> {
 
 /// Prints one JSON line.
 pub(crate) fn run(args: &Args) -> Result<bool> {
-    rayon::ThreadPoolBuilder::new().num_threads(args.threads as usize).build_global()?;
     let spec = ModelSpec { size: args.size as usize, ..ModelSpec::new(&args.model, CLASSES as usize) };
     let model = Model::new(spec, Seed(0), DType::F32, &Device::Cpu)?;
     let batch = Batch::new(args)?;

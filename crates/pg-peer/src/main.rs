@@ -24,9 +24,16 @@ enum Command {
 
 #[allow(unsafe_code)]
 fn main() -> ExitCode {
-    // SAFETY: the first statement of main: no other thread runs.
-    unsafe { pg_grad::second_order::enable() };
     let command = Command::parse();
+    let threads = match &command {
+        Command::Parity(_) => None,
+        Command::Bench(args) => Some(args.threads()),
+    };
+    // SAFETY: no other thread runs yet.
+    unsafe {
+        pg_grad::second_order::enable();
+        pg_grad::limit_threads(threads);
+    }
     let run = move || match command {
         Command::Parity(args) => parity::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args as ClapArgs;
 use pg_classify::evaluation::Prediction;
 use pg_classify::pictures::spread;
@@ -22,11 +22,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
     #[command(flatten)]
-    machine: Machine,
+    pub(crate) machine: Machine,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let loaded = args.subject.load(&args.machine.start()?)?;
+    let loaded = args.subject.load(&args.machine.open_device()?)?;
     let evaluator = loaded.evaluator();
     let split = args.subject.split;
     let examples = split.examples(&loaded.dataset);
@@ -35,8 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let explained: Vec<_> = spread(examples, EXPLAINED).cloned().collect();
     let share = evaluator.target_gradient_share(&loaded.model, &explained)?;
     if let Some(path) = &args.predictions {
-        write_predictions(path, &predictions, &loaded.dataset.classes)
-            .with_context(|| format!("{}: cannot be written", path.display()))?;
+        write_predictions(path, &predictions, &loaded.dataset.classes)?;
     }
     if args.machine.json {
         let mut values = report::flat(split.name(), &scores, &loaded.dataset);

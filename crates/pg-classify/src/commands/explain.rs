@@ -22,11 +22,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value = "explain")]
     out: PathBuf,
     #[command(flatten)]
-    machine: Machine,
+    pub(crate) machine: Machine,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let loaded = args.subject.load(&args.machine.start()?)?;
+    let loaded = args.subject.load(&args.machine.open_device()?)?;
     let examples = args.subject.split.examples(&loaded.dataset);
     let chosen: Vec<Example> = spread(examples, args.count as usize).cloned().collect();
     let saliencies = loaded.evaluator().saliencies(&loaded.model, &chosen)?;

@@ -19,6 +19,7 @@ use pg_models::Model;
 use pg_random::Seed;
 use pg_tasks::checkpoint;
 use pg_tasks::normalise::Normalise;
+use pg_tasks::run_dir::RunDirError;
 
 /// How to run, whatever the command. None of it changes a result.
 #[derive(ClapArgs)]
@@ -54,11 +55,12 @@ fn parse_device(text: &str) -> Result<DeviceName, String> {
 }
 
 impl Machine {
-    /// Sets the number of threads and opens the device.
-    pub(crate) fn start(&self) -> Result<Device> {
-        if let Some(threads) = self.threads {
-            rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
-        }
+    pub(crate) fn threads(&self) -> Option<usize> {
+        self.threads.map(usize::from)
+    }
+
+    /// Opens the device.
+    pub(crate) fn open_device(&self) -> Result<Device> {
         match self.device {
             DeviceName::Cpu => Ok(Device::Cpu),
             DeviceName::Cuda(_) if !candle_core::utils::cuda_is_available() => {
@@ -192,5 +194,5 @@ impl Loaded {
 
 /// Makes a folder for pictures and tables.
 pub(crate) fn make_folder(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path).with_context(|| format!("{}: cannot be made", path.display()))
+    Ok(std::fs::create_dir_all(path).map_err(|source| RunDirError::new(path, source))?)
 }

@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// What Otsu's threshold is computed from.
     #[arg(long, value_enum, default_value = "u8")]
     otsu: OtsuName,
-    /// Write the whole embedded set as a folder that `train --data FOLDER/images --edits FOLDER/edits.csv` reads.
+    /// Write the whole embedded set as a folder that `train --data FOLDER --edits FOLDER/edits.csv` reads.
     #[arg(long)]
     export: bool,
     /// Seed of everything random.
@@ -57,7 +57,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value = "synth")]
     out: PathBuf,
     #[command(flatten)]
-    machine: Machine,
+    pub(crate) machine: Machine,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -73,7 +73,6 @@ enum Method {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    args.machine.start()?;
     if args.export {
         return export(args);
     }
@@ -103,12 +102,34 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn export(args: &Args) -> Result<()> {
     let set = Embedded::generate(&Spec::default(), Seed(args.seed))?;
     set.write(&args.out, Seed(args.seed))?;
+    number_labels(&args.out.join("edits.csv"), set.classes)?;
     if args.machine.json {
         println!("{}", json!({"folder": args.out, "edits": set.edits.len()}));
     } else {
         println!("embedded set written to {}", args.out.display());
     }
     Ok(())
+}
+
+/// Replaces the class names in a manifest of edits by what `train --data` takes for labels: the classes' places in
+/// alphabetical order, as torchvision's `ImageFolder` numbers them.
+fn number_labels(manifest: &Path, mut classes: Vec<String>) -> Result<()> {
+    classes.sort();
+    let mut reader = csv::Reader::from_path(manifest)?;
+    let header = reader.headers()?.clone();
+    let mut table = csv::Writer::from_writer(Vec::new());
+    table.write_record(&header)?;
+    for row in reader.records() {
+        let row = row?;
+        let fields = header.iter().zip(&row).map(|(column, text)| {
+            match classes.binary_search_by(|c| c.as_str().cmp(text)) {
+                Ok(label) if column == "label" => label.to_string(),
+                _ => text.to_owned(),
+            }
+        });
+        table.write_record(fields)?;
+    }
+    write_table(manifest, table)
 }
 
 /// Original, edit, mask, and the edit with its modified region tinted; the masks also as files of their own.

@@ -10,7 +10,7 @@ use pg_classify::about::About;
 use pg_classify::classifier::{Classifier, normalise};
 use pg_classify::dataset::{self, Dataset};
 use pg_classify::evaluation::Evaluator;
-use pg_classify::pictures::{spread, write_saliencies, write_samples};
+use pg_classify::pictures::{draw_samples, spread, write_saliencies};
 use pg_classify::report;
 use pg_classify::samples::Samples;
 use pg_classify::settings::{Config, OptimizerName, Settings, SettingsError};
@@ -24,6 +24,7 @@ use pg_tasks::progress::Progress;
 use pg_tasks::results::Results;
 use pg_tasks::run_dir::RunDir;
 use pg_tasks::schedule::LrPlan;
+use pg_tasks::sheet::write_png;
 use pg_tasks::train::{Outcome, Task, TrainOptions, Trainer};
 use serde_json::{Value, json};
 
@@ -48,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out"])]
     resume: Option<PathBuf>,
     #[command(flatten)]
-    machine: Machine,
+    pub(crate) machine: Machine,
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
@@ -57,7 +58,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         (None, Some(file)) => args.settings.clone().over_file(file)?.resolve()?,
         (None, None) => args.settings.clone().resolve()?,
     };
-    let device = args.machine.start()?;
+    let device = args.machine.open_device()?;
     let interrupt = Interrupt::install()?;
 
     // Everything that the user's input can make fail comes before the run directory is made.
@@ -83,6 +84,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Classifier::new(&model, &dataset, Arc::clone(&samples), &config, weights, evaluator.clone(), &device);
     let optimizer = optimizer(&config, &model);
     optimizer.groups().check(model.params().vars())?;
+    let pictures = draw_samples(&samples, &config, PICTURES)?;
 
     let dir = match &args.resume {
         Some(path) => RunDir::open(path)?,
@@ -95,8 +97,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Trainer::resume(&task, model.params(), optimizer, train_options, &dir, about, progress)?
     } else {
         dir.write_args(&config)?;
-        let path = dir.file("samples.png");
-        write_samples(&samples, config.augment, Seed(config.seed), PICTURES, &path)?;
+        write_png(&pictures, &dir.file("samples.png"))?;
         Trainer::start(&task, model.params(), optimizer, train_options, &dir, about, progress)?
     };
     let outcome = trainer.interruptible(interrupt).run()?;

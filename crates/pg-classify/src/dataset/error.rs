@@ -39,13 +39,8 @@ pub enum DatasetError {
         source: std::io::Error,
     },
     /// A file is no image that can be decoded.
-    #[error("{}: {source}; re-export or remove it", path.display())]
-    Picture {
-        /// The file.
-        path: PathBuf,
-        /// What the decoder says.
-        source: image::ImageError,
-    },
+    #[error(transparent)]
+    Picture(#[from] pg_tasks::decode::ImageError),
     /// A path cannot be a name.
     #[error("{}: the path is not UTF-8; rename it", path.display())]
     NotUtf8 {

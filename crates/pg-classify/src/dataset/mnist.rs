@@ -34,7 +34,7 @@ struct Pools {
 /// file. Validation images carry the decoy of the *training* images: who selects a model does not know the
 /// test's distribution either.
 ///
-/// Images stay 28x28 pixels, grey repeated to RGB. `target` and `truth` of every image are 0 on the patch, 1
+/// Images stay 28x28 pixels, grey repeated to RGB, and are fed to networks in [0, 1] as MNIST's are. `target` and `truth` of every image are 0 on the patch, 1
 /// elsewhere.
 ///
 /// # Errors
@@ -46,6 +46,7 @@ pub fn open_decoy(root: &Path, options: &Options) -> Result<Dataset, DatasetErro
     let val = learn.split_off(learn.len() - learn.len() / 10);
     let mut set = Dataset::empty("decoy-mnist", (0..10).map(|digit| digit.to_string()).collect());
     set.side = SIDE as u32;
+    set.normalize = false;
     set.train = decoyed(&learn, "decoy train", options.seed, Decoy::OfTheClass);
     set.val = decoyed(&val, "decoy val", options.seed, Decoy::OfTheClass);
     set.test = decoyed(&test, "decoy test", options.seed, Decoy::Random);

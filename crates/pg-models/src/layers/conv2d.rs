@@ -35,10 +35,11 @@ impl Conv2d {
         input: usize,
         output: usize,
         kernel: usize,
+        stride: usize,
         padding: usize,
     ) -> Result<Self> {
         let bias = b.param("bias", output, Init::Constant(0.0))?;
-        Ok(Self { bias: Some(bias), ..Self::new(b, input, output, kernel, 1, padding)? })
+        Ok(Self { bias: Some(bias), ..Self::new(b, input, output, kernel, stride, padding)? })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {

@@ -1,12 +1,12 @@
-//! A small CNN for images of 24 to 64 pixels: two 3x3 convolutions with pooling, then two linear layers that see
-//! where a feature is, so that position can gate it.
+//! A small CNN for images of 24 to 64 pixels: two 3x3 convolutions of stride 2, then two linear layers that see where
+//! a feature is, so that position can gate it.
 
 use super::Network;
 use crate::error::Result;
 use crate::layers::{Conv2d, Linear, Mode};
 use crate::params::Builder;
 use candle_core::Tensor;
-use pg_grad::ops::{Pool2dOptions, max_pool2d, relu};
+use pg_grad::ops::relu;
 
 #[derive(Debug)]
 pub(crate) struct SmallCnn {
@@ -19,12 +19,13 @@ impl SmallCnn {
     /// For square images of `size` pixels.
     pub(crate) fn new(b: &Builder, size: usize, classes: usize) -> Result<Self> {
         let (features, classifier) = (b.pp("features"), b.pp("classifier"));
+        let side = size.div_ceil(2).div_ceil(2);
         Ok(Self {
             convolutions: [
-                Conv2d::with_bias(&features.pp(0), 3, 16, 3, 1)?,
-                Conv2d::with_bias(&features.pp(3), 16, 32, 3, 1)?,
+                Conv2d::with_bias(&features.pp(0), 3, 16, 3, 2, 1)?,
+                Conv2d::with_bias(&features.pp(2), 16, 32, 3, 2, 1)?,
             ],
-            hidden: Linear::new(&classifier.pp(0), 32 * (size / 4) * (size / 4), 64)?,
+            hidden: Linear::new(&classifier.pp(0), 32 * side * side, 64)?,
             head: Linear::new(&classifier.pp(2), 64, classes)?,
         })
     }
@@ -32,10 +33,9 @@ impl SmallCnn {
 
 impl Network for SmallCnn {
     fn forward(&self, x: &Tensor, _: Mode) -> Result<Tensor> {
-        let pool = Pool2dOptions { kernel_size: (2, 2), stride: (2, 2), padding: (0, 0) };
         let mut x = x.clone();
         for conv in &self.convolutions {
-            x = max_pool2d(&relu(&conv.forward(&x)?)?, pool)?;
+            x = relu(&conv.forward(&x)?)?;
         }
         self.head.forward(&relu(&self.hidden.forward(&x.flatten_from(1)?)?)?)
     }

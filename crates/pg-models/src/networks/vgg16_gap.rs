@@ -27,14 +27,14 @@ impl Vgg16Gap {
         for widths in STAGES {
             let mut stage = Vec::new();
             for &width in widths {
-                stage.push(Conv2d::with_bias(&b.pp("features").pp(index), channels, width, 3, 1)?);
+                stage.push(Conv2d::with_bias(&b.pp("features").pp(index), channels, width, 3, 1, 1)?);
                 channels = width;
                 index += 2;
             }
             stages.push(stage);
             index += 1;
         }
-        let conv6 = Conv2d::with_bias(&b.pp("conv6"), channels, 1024, 3, 1)?;
+        let conv6 = Conv2d::with_bias(&b.pp("conv6"), channels, 1024, 3, 1, 1)?;
         Ok(Self { stages, conv6, fc: Linear::new(&b.pp("fc"), 1024, classes)? })
     }
 }
