@@ -189,6 +189,8 @@ struct State {
     /// Batches seen in all.
     step: u64,
     early_stop: EarlyStop,
+    /// Whether patience has run out.
+    stopped: bool,
     best_epoch: usize,
     /// (selection, epoch) of the weights kept, best first.
     top: Vec<(f64, usize)>,
@@ -273,6 +275,7 @@ impl<'a, T: Task, A: Serialize> Trainer<'a, T, A> {
             epoch: 0,
             step: 0,
             early_stop: EarlyStop::new(Direction::Maximise, options.patience),
+            stopped: false,
             best_epoch: 0,
             top: Vec::new(),
             sums: Sums::default(),
@@ -351,19 +354,22 @@ impl<'a, T: Task, A: Serialize> Trainer<'a, T, A> {
     /// # Errors
     /// [`TrainError`]; the last state stays on the disk and can be resumed.
     pub fn run(mut self) -> Result<Outcome, TrainError> {
-        let mut ending = Ending::Completed;
-        while self.state.epoch < self.options.epochs && ending == Ending::Completed {
+        let mut interrupted = false;
+        while self.state.epoch < self.options.epochs && !self.state.stopped && !interrupted {
             let started = Instant::now();
-            if !self.train_epoch()? {
+            if self.train_epoch()? {
+                self.finish_epoch(started)?;
+            } else {
                 self.save_state()?;
-                ending = Ending::Interrupted;
-                break;
-            }
-            if self.finish_epoch(started)? == Verdict::Stop {
-                ending = Ending::EarlyStopped;
+                interrupted = true;
             }
         }
         self.progress.finish();
+        let ending = match (interrupted, self.state.stopped) {
+            (true, _) => Ending::Interrupted,
+            (false, true) => Ending::EarlyStopped,
+            (false, false) => Ending::Completed,
+        };
         let last = |column: &str| self.results.series(column).last().map_or(f64::NAN, |(_, value)| *value);
         Ok(Outcome {
             ending,
@@ -448,7 +454,7 @@ impl<'a, T: Task, A: Serialize> Trainer<'a, T, A> {
     }
 
     /// Validates, logs, and saves weights and state.
-    fn finish_epoch(&mut self, started: Instant) -> Result<Verdict, TrainError> {
+    fn finish_epoch(&mut self, started: Instant) -> Result<(), TrainError> {
         self.swap_average()?;
         let validation = self.task.validate().map_err(task_error)?;
         self.state.epoch += 1;
@@ -468,8 +474,8 @@ impl<'a, T: Task, A: Serialize> Trainer<'a, T, A> {
         self.log(&validation)?;
         self.timings.append(epoch, &[started.elapsed().as_secs_f64()])?;
         self.state.sums = Sums::default();
-        self.save_state()?;
-        Ok(verdict)
+        self.state.stopped = verdict == Verdict::Stop;
+        self.save_state()
     }
 
     fn log(&mut self, validation: &Validation) -> Result<(), TrainError> {
