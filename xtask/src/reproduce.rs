@@ -50,6 +50,9 @@ pub(crate) struct Options {
     /// Print report.json to standard output as well.
     #[arg(long)]
     json: bool,
+    /// Arguments for every `pg-classify train`, such as `-- --weights resnet50.safetensors`.
+    #[arg(last = true)]
+    train: Vec<String>,
 }
 
 /// Trains what the plan asks for and writes the report; the exit code is 1 if a run failed.
@@ -66,7 +69,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let jobs = options.jobs.unwrap_or_else(process::cores).max(1);
     let out =
         std::path::absolute(&options.out).with_context(|| format!("bad --out {}", options.out.display()))?;
-    let trainer = Trainer { binary: process::build_release("pg-classify")?, files, out: out.clone() };
+    let binary = process::build_release("pg-classify")?;
+    let trainer = Trainer { binary, files, extra: options.train.clone(), out: out.clone() };
     let results = schedule::run_all(&trainer, runs.into_iter().collect(), jobs);
 
     let report = Report {

@@ -157,7 +157,8 @@ mod tests {
         };
         let results =
             Results::made_up(set.runs().map(|run| (run.clone(), outcome(&run))).collect::<BTreeMap<_, _>>());
-        let trainer = Trainer { binary: "x".into(), files: BTreeMap::new(), out: folder.into() };
+        let trainer =
+            Trainer { binary: "x".into(), files: BTreeMap::new(), extra: vec![], out: folder.into() };
         assemble(&set, &results, &trainer)
     }
 

@@ -114,7 +114,7 @@ echo "{\"test_top1\":0.$2,\"epochs\":1,\"seconds\":1,\"run_dir\":\"x\"}"
         let binary = folder.join("stand-in");
         std::fs::write(&binary, script).unwrap();
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
-        Trainer { binary, files: BTreeMap::new(), out: folder.into() }
+        Trainer { binary, files: BTreeMap::new(), extra: vec![], out: folder.into() }
     }
 
     #[cfg(unix)]

@@ -112,6 +112,8 @@ pub(crate) struct Trainer {
     pub(crate) binary: PathBuf,
     /// Where the files of each set lie.
     pub(crate) files: BTreeMap<&'static str, Files>,
+    /// Further arguments of every run.
+    pub(crate) extra: Vec<String>,
     /// The report's folder; runs go to `runs/` in it.
     pub(crate) out: PathBuf,
 }
@@ -142,6 +144,7 @@ impl Trainer {
             "--threads",
             "1",
         ]);
+        command.args(&self.extra);
         command.arg("--out").arg(self.out.join("runs").join(run.name())).arg("--json");
         command
     }
@@ -151,6 +154,7 @@ impl Trainer {
         let portable = Self {
             binary: "target/release/pg-classify".into(),
             files: self.files.clone(),
+            extra: self.extra.clone(),
             out: "reproduce".into(),
         };
         process::shell_line(&portable.command(run))
@@ -180,6 +184,7 @@ mod tests {
                     Files { root: Some("birds".into()), edits: Some("birds/edits.csv".into()) },
                 ),
             ]),
+            extra: vec!["--batch".into(), "32".into()],
             out: "out".into(),
         }
     }
@@ -190,7 +195,7 @@ mod tests {
         assert_eq!(
             trainer("x").command_to_repeat(&run),
             "target/release/pg-classify train --dataset decoy-mnist --data-root 'my data' --alpha 0.05 --mask random \
-             --mask-area 0.7 --epochs 12 --seed 3 --threads 1 \
+             --mask-area 0.7 --epochs 12 --seed 3 --threads 1 --batch 32 \
              --out reproduce/runs/decoy-mnist-edits-alpha0.05-random-area0.7-epochs12-seed3 --json"
         );
         let baseline = process::shell_line(&trainer("x").command(&Run::baseline("cub", 1, 0)));
