@@ -9,7 +9,7 @@ use pg_classify::pictures::spread;
 use pg_classify::report;
 use serde_json::{Value, json};
 
-use super::{Machine, Subject};
+use super::{Machine, Subject, say};
 
 /// Examples whose input gradient is measured.
 const EXPLAINED: usize = 256;
@@ -40,14 +40,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.machine.json {
         let mut values = report::flat(split.name(), &scores, &loaded.dataset);
         values.insert("target_gradient_share".to_owned(), json!(share));
-        println!("{}", Value::Object(values));
+        say(Value::Object(values))
     } else {
-        print!("{}", report::text(split.name(), &scores, &loaded.dataset));
+        let mut text = report::text(split.name(), &scores, &loaded.dataset);
         if let Some(share) = share {
-            println!("  squared input gradient on the object {:.1} %", 100.0 * share);
+            text.push_str(&format!("  squared input gradient on the object {:.1} %\n", 100.0 * share));
         }
+        say(text.trim_end())
     }
-    Ok(())
 }
 
 fn write_predictions(path: &Path, predictions: &[Prediction], classes: &[String]) -> Result<()> {

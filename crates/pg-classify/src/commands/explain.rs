@@ -9,7 +9,7 @@ use pg_classify::pictures::{spread, write_saliencies};
 use pg_tasks::sheet::{overlay, write_png};
 use serde_json::json;
 
-use super::{Machine, Subject, make_folder};
+use super::{Machine, Subject, make_folder, say};
 
 #[derive(ClapArgs)]
 pub(crate) struct Args {
@@ -62,17 +62,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     let mean = (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64);
     if args.machine.json {
-        let images = saliencies.len();
-        println!(
-            "{}",
-            json!({"images": images, "target_gradient_share": mean, "sheet": sheet, "table": table})
-        );
+        say(json!({
+            "images": saliencies.len(),
+            "target_gradient_share": mean,
+            "sheet": sheet.display().to_string(),
+            "table": table.display().to_string(),
+        }))
     } else {
-        println!("{} images drawn in {}", saliencies.len(), args.out.display());
+        say(format_args!("{} images drawn in {}", saliencies.len(), args.out.display()))?;
         match mean {
-            Some(mean) => println!("squared input gradient on the object: {:.1} %", 100.0 * mean),
-            None => println!("no true masks, so no share of the gradient on the object"),
+            Some(mean) => say(format_args!("squared input gradient on the object: {:.1} %", 100.0 * mean)),
+            None => say("no true masks, so no share of the gradient on the object"),
         }
     }
-    Ok(())
 }

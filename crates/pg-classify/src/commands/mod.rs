@@ -5,6 +5,8 @@ pub(crate) mod explain;
 pub(crate) mod synth;
 pub(crate) mod train;
 
+use std::fmt::Display;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -190,6 +192,12 @@ impl Loaded {
             &self.device,
         )
     }
+}
+
+/// Prints to standard output; that it cannot be written (a full disk, a closed pipe) is an error like any other.
+pub(crate) fn say(text: impl Display) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("standard output: cannot be written")
 }
 
 /// Makes a folder for pictures and tables.

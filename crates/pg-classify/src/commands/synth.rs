@@ -16,7 +16,7 @@ use pg_synth::{Batch, CutMix, Masks, Mixup, ResizeMix, SynthError, Synthesiser, 
 use pg_tasks::sheet::{sheet, tint_non_target, write_png};
 use serde_json::json;
 
-use super::{Machine, make_folder};
+use super::{Machine, make_folder, say};
 
 #[derive(ClapArgs)]
 pub(crate) struct Args {
@@ -91,11 +91,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let path = args.out.join("sheet.png");
     write_png(&sheet(&pictures, columns), &path)?;
     if args.machine.json {
-        println!("{}", json!({"sheet": path, "pictures": pictures.len()}));
+        say(json!({"sheet": path.display().to_string(), "pictures": pictures.len()}))
     } else {
-        println!("{} samples drawn in {}", args.count, path.display());
+        say(format_args!("{} samples drawn in {}", args.count, path.display()))
     }
-    Ok(())
 }
 
 /// Writes the embedded set with its edits, manifest and true masks.
@@ -104,11 +103,10 @@ fn export(args: &Args) -> Result<()> {
     set.write(&args.out, Seed(args.seed))?;
     number_labels(&args.out.join("edits.csv"), set.classes)?;
     if args.machine.json {
-        println!("{}", json!({"folder": args.out, "edits": set.edits.len()}));
+        say(json!({"folder": args.out.display().to_string(), "edits": set.edits.len()}))
     } else {
-        println!("embedded set written to {}", args.out.display());
+        say(format_args!("embedded set written to {}", args.out.display()))
     }
-    Ok(())
 }
 
 /// Replaces the class names in a manifest of edits by what `train --data` takes for labels: the classes' places in

@@ -28,7 +28,7 @@ use pg_tasks::sheet::write_png;
 use pg_tasks::train::{Outcome, Task, TrainOptions, Trainer};
 use serde_json::{Value, json};
 
-use super::{Machine, make_folder};
+use super::{Machine, make_folder, say};
 
 /// Examples whose input gradient is measured after training.
 const EXPLAINED: usize = 256;
@@ -106,7 +106,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 
 /// The settings of a run that is resumed; it takes no others, since it must end as if it had never stopped.
 fn resumed_config(dir: &Path, settings: &Settings) -> Result<Config> {
-    let said = toml::Table::try_from(settings).unwrap_or_default();
+    let said = toml::Table::try_from(settings).context("--resume takes no settings; leave them out")?;
     if let Some(flag) = said.keys().next() {
         return Err(SettingsError::Resumed { flag: flag.clone() }.into());
     }
@@ -270,7 +270,7 @@ fn finish(
         ("ending", json!(outcome.ending)),
         ("seconds", json!(seconds)),
         ("parameters", json!(model.params().count())),
-        ("run_dir", json!(dir.path())),
+        ("run_dir", json!(dir.path().display().to_string())),
     ] {
         values.insert(key.to_owned(), value);
     }
@@ -279,9 +279,8 @@ fn finish(
         serde_json::to_writer_pretty(file, &values).map_err(Into::into)
     })?;
     if args.machine.json {
-        println!("{}", Value::Object(values));
+        say(Value::Object(values))
     } else {
-        println!("{text}run directory: {}", dir.path().display());
+        say(format_args!("{text}run directory: {}", dir.path().display()))
     }
-    Ok(())
 }
