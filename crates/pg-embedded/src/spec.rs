@@ -108,7 +108,7 @@ impl Default for Spec {
             classes: Species::ALL.to_vec(),
             train: 800,
             val: 400,
-            test: 800,
+            test: 1600,
             image: ImageSpec { width: 48, height: 48, jitter: 6 },
             cue: CueSpec { family: Cue::Stamp, agreement: 1.0 },
             edits: EditSpec { per_image: 1, cue_survives: 0.6 },

@@ -14,9 +14,9 @@ const SETS: [Set; 5] = [
         title: "Embedded set: animals with a spurious cue",
         images: Images::Drawn,
         headline: Metric::WorstGroup,
-        alpha: 0.05,
-        full: Budget { epochs: 30, seeds: 5 },
-        quick: Some(Budget { epochs: 8, seeds: 3 }),
+        alpha: 10.0,
+        full: Budget { epochs: 16, seeds: 5 },
+        quick: Some(Budget { epochs: 12, seeds: 3 }),
         experiments: &Experiment::ALL,
         paper: None,
     },
@@ -30,7 +30,7 @@ const SETS: [Set; 5] = [
         },
         headline: Metric::Top1,
         alpha: 1.0,
-        full: Budget { epochs: 12, seeds: 5 },
+        full: Budget { epochs: 10, seeds: 5 },
         quick: None,
         experiments: &[Experiment::Masks],
         paper: None,
@@ -80,8 +80,8 @@ const SETS: [Set; 5] = [
 
 /// The range in which the paper calls the strength uncritical.
 pub(crate) const STABLE_ALPHAS: (f64, f64) = (0.01, 0.09);
-const ALPHAS: [f64; 9] = [0.001, 0.01, 0.03, 0.05, 0.07, 0.09, 0.1, 1.0, 10.0];
-const QUICK_ALPHAS: [f64; 3] = [0.01, 0.05, 0.09];
+const ALPHAS: [f64; 10] = [0.001, 0.01, 0.03, 0.05, 0.07, 0.09, 0.3, 1.0, 10.0, 100.0];
+const QUICK_ALPHAS: [f64; 3] = [0.09, 1.0, 10.0];
 const MASK_AREAS: [f64; 5] = [0.7, 0.9, 1.0, 1.1, 1.3];
 const QUICK_MASK_AREAS: [f64; 3] = [0.7, 1.0, 1.3];
 
