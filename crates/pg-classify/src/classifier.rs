@@ -10,8 +10,8 @@ use pg_models::{Mode, Model};
 use pg_provenance::BinaryMask;
 use pg_random::Seed;
 use pg_tasks::normalise::Normalise;
-use pg_tasks::prefetch::{Prefetch, PrefetchError};
-use pg_tasks::train::{Task, TaskStep, Validation};
+use pg_tasks::prefetch::Prefetch;
+use pg_tasks::train::{Batches, Task, TaskStep, Validation};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
@@ -102,11 +102,7 @@ impl Task for Classifier<'_> {
         self.plan(0).len()
     }
 
-    fn batches(
-        &self,
-        epoch: usize,
-        skip: usize,
-    ) -> Result<Prefetch<Batch, ClassifyError>, PrefetchError<ClassifyError>> {
+    fn batches(&self, epoch: usize, skip: usize) -> Batches<Batch, ClassifyError> {
         let plan: Vec<Vec<usize>> = self.plan(epoch).split_off(skip);
         let maker = BatchMaker {
             samples: Arc::clone(&self.samples),

@@ -32,6 +32,9 @@ use crate::tensorboard::TensorBoard;
 /// The columns of `results.csv` that every task has, after `epoch`.
 const COLUMNS: [&str; 5] = ["lr", "loss_cls", "loss_pg", "alpha_loss_pg", "train_top1"];
 
+/// The batches of an epoch, made ahead of their use.
+pub type Batches<B, E> = Result<Prefetch<B, E>, PrefetchError<E>>;
+
 /// What one task adds to the loop.
 pub trait Task {
     /// One batch, made on the prefetch thread.
@@ -46,11 +49,7 @@ pub trait Task {
     ///
     /// # Errors
     /// If the prefetch thread cannot start.
-    fn batches(
-        &self,
-        epoch: usize,
-        skip: usize,
-    ) -> Result<Prefetch<Self::Batch, Self::Error>, PrefetchError<Self::Error>>;
+    fn batches(&self, epoch: usize, skip: usize) -> Batches<Self::Batch, Self::Error>;
 
     /// Losses and gradients of one batch; `step` counts batches over the whole run.
     ///
