@@ -1,4 +1,5 @@
 //! Every operation: first and second derivative against central differences in f64, over many shapes.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests")]
 
 #[path = "support/central_difference.rs"]
 mod central_difference;

@@ -1,4 +1,5 @@
 //! The guidance losses: against formulas, against each other, and what they refuse.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests")]
 
 mod support;
 
