@@ -310,6 +310,7 @@ impl<'a, T: Task, A: Serialize> Trainer<'a, T, A> {
         progress: Progress,
     ) -> Result<Self, TrainError> {
         let columns: Vec<&str> = COLUMNS.into_iter().chain(task.validation_columns()).collect();
+        remove_leftovers(dir);
         let (tensors, state) = checkpoint::load::<State>(&dir.file("state.safetensors"))?;
         let weights = tensors
             .iter()
@@ -539,6 +540,17 @@ impl<'a, T: Task, A: Serialize> Trainer<'a, T, A> {
 
 fn top_name(epoch: usize) -> String {
     format!("epoch-{epoch}.safetensors")
+}
+
+/// Removes what a run that was killed had written of a file that it did not come to rename.
+fn remove_leftovers(dir: &RunDir) {
+    let is_leftover = |name: &str| name.starts_with('.') && name.ends_with(".tmp");
+    for entry in std::fs::read_dir(dir.path()).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(is_leftover) {
+            // It does no harm, only takes space.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn task_error<E: StdError + Send + Sync + 'static>(error: E) -> TrainError {
