@@ -94,9 +94,12 @@ fn what_is_not_there_is_named() {
     assert_eq!(contents(root), before);
 }
 
+/// Makes a folder of photographs unfit.
+type Spoil = fn(&Path);
+
 #[test]
 fn folders_that_do_not_fit_together_are_refused() {
-    let cases: [(&str, fn(&Path), &str); 5] = [
+    let cases: [(&str, Spoil, &str); 5] = [
         (
             "an unknown class",
             |root| photos_in(root, "val/cow"),

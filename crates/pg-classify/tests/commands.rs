@@ -128,11 +128,14 @@ fn synth_draws_samples_of_each_method() {
 fn the_exported_set_trains_as_a_folder() {
     let folder = tempdir().unwrap();
     let root = folder.path();
-    assert_eq!(run(root, ["synth", "--export", "--out", "set", "--json"]).json()["edits"], 800);
+    let exported = run(root, ["synth", "--export", "--out", "set", "--json"]).json();
+    let spec = pg_embedded::Spec::default();
+    assert_eq!(exported["edits"], spec.train * spec.edits.per_image);
     let run = quick(root, ["--data", "set", "--edits", "set/edits.csv", "--alpha", "1"]);
     assert!(run.json()["loss_pg"].as_f64().unwrap() > 0.0);
-    assert!(run.stderr.contains("4 classes; 800 training, 400 validation, 800 test images"), "{run:?}");
-    assert!(run.stderr.contains("800 edits (0 dropped"), "{run:?}");
+    let images = format!("{} training, {} validation, {} test images", spec.train, spec.val, spec.test);
+    assert!(run.stderr.contains(&format!("4 classes; {images}")), "{run:?}");
+    assert!(run.stderr.contains(&format!(" {} edits (0 dropped", exported["edits"])), "{run:?}");
 }
 
 #[test]

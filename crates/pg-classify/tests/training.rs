@@ -96,6 +96,8 @@ fn a_run_that_was_killed_ends_as_if_it_had_not() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(epochs(&dir) < 4, "killed too late to show anything");
+    // As if it had been killed while it wrote its weights.
+    fs::write(dir.join(format!(".best.safetensors.{}.tmp", child.id())), "half").unwrap();
 
     let report = run(root, ["train", "--resume", "killed/folder-1", "--json"]).json();
     assert_eq!((report["epochs"].as_u64(), report["ending"].as_str()), (Some(4), Some("completed")));
