@@ -444,7 +444,7 @@ impl Recipe {
         };
         match dataset {
             "embedded" => small,
-            "decoy-mnist" => Self { image_size: 28, epochs: 10, lr: 1e-3, ..small },
+            "decoy-mnist" => Self { image_size: 28, epochs: 15, lr: 2e-3, ..small },
             "cub" => Self { lr: 1e-2, ..photographs },
             _ => photographs,
         }

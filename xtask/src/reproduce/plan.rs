@@ -30,7 +30,7 @@ const SETS: [Set; 5] = [
         },
         headline: Metric::Top1,
         alpha: 1.0,
-        full: Budget { epochs: 10, seeds: 5 },
+        full: Budget { epochs: 15, seeds: 3 },
         quick: None,
         experiments: &[Experiment::Masks],
         paper: None,
