@@ -103,7 +103,7 @@ impl Task for Classifier<'_> {
     }
 
     fn batches(&self, epoch: usize, skip: usize) -> Batches<Batch, ClassifyError> {
-        let plan: Vec<Vec<usize>> = self.plan(epoch).split_off(skip);
+        let plan: Vec<Vec<usize>> = self.plan(epoch).into_iter().skip(skip).collect();
         let maker = BatchMaker {
             samples: Arc::clone(&self.samples),
             epoch,

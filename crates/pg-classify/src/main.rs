@@ -15,7 +15,7 @@ const STACK: usize = 256 << 20;
 
 /// Classification trained on edited images with provenance guidance.
 ///
-/// A first run, without any data of yours: pg-classify train --alpha 0.3
+/// A first run, without any data of yours: pg-classify train --alpha 10
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 enum Command {

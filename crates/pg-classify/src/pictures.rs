@@ -55,10 +55,12 @@ pub fn write_saliencies(saliencies: &[Saliency], path: &Path) -> Result<(), Clas
     Ok(write_png(&sheet(&images, 2 * PAIRS), path)?)
 }
 
-/// Up to `count` items at equal distances, so that a sheet shows more than the first class.
+/// Up to `count` items, one from each of as many stretches of equal length, so that a sheet shows more than the first
+/// class. The place within the stretch moves on by one each time: sets often repeat their classes in a fixed rhythm.
 pub fn spread<T>(items: &[T], count: usize) -> impl Iterator<Item = &T> {
     let count = count.min(items.len());
-    (0..count).map(move |i| &items[i * items.len() / count])
+    let stretch = items.len().checked_div(count).unwrap_or(1);
+    (0..count).map(move |i| &items[i * items.len() / count + i % stretch])
 }
 
 #[cfg(test)]
@@ -68,7 +70,8 @@ mod tests {
     #[test]
     fn items_are_spread_evenly() {
         let items: Vec<usize> = (0..10).collect();
-        assert_eq!(spread(&items, 3).copied().collect::<Vec<_>>(), [0, 3, 6]);
+        assert_eq!(spread(&items, 3).copied().collect::<Vec<_>>(), [0, 4, 8]);
+        assert_eq!(spread(&items, 10).copied().collect::<Vec<_>>(), items);
         assert_eq!(spread(&items, 20).count(), 10);
         assert_eq!(spread::<u8>(&[], 3).count(), 0);
     }

@@ -11,11 +11,6 @@ pub enum Error {
          before any thread starts, or set CANDLE_GRAD_DO_NOT_DETACH=1, or use Strategy::FiniteDifference"
     )]
     SecondOrderOff,
-    /// The input of the network is not a variable, so candle keeps no gradient for it.
-    #[error(
-        "the input is not a variable: wrap it with candle_core::Var::from_tensor before the forward pass"
-    )]
-    InputNotVariable,
     /// The logits do not depend on the input through operations that have a derivative.
     #[error(
         "the logits do not depend on the input: forward must use the given tensor, and no operation on the way may \
@@ -40,7 +35,7 @@ pub enum Error {
     MaskRange {
         /// Which mask.
         what: &'static str,
-        /// The first value outside.
+        /// A value outside.
         value: f64,
     },
     /// An option has a value that makes no sense.

@@ -121,7 +121,8 @@ impl Guidance {
         for residual in provenance.residuals(gradients)? {
             let elements = match self.norm {
                 Norm::SquaredL2 => residual.sqr()?,
-                Norm::L1 => residual.abs()?,
+                // Not candle's abs, whose derivative at 0 is 1.
+                Norm::L1 => (&residual * residual.detach().sign()?)?,
             };
             let count = match self.reduction {
                 Reduction::SumElementsMeanBatch => residual.dim(0)?,

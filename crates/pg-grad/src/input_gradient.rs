@@ -3,8 +3,9 @@
 use crate::error::{Error, Result};
 use crate::ops::log_softmax;
 use crate::pass::backward_to_input;
+use crate::provenance::at_least_f32;
 use crate::second_order;
-use candle_core::{DType, Tensor, Var};
+use candle_core::{Tensor, Var};
 
 /// What is differentiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,7 +41,7 @@ pub fn input_gradient_detached(logits: &Tensor, x: &Var, classes: &Tensor, score
 
 fn gradient(logits: &Tensor, x: &Var, classes: &Tensor, score: Score) -> Result<Tensor> {
     let scores = summed_score(logits, classes, score)?;
-    backward_to_input(&scores)?.remove(x).ok_or(Error::NoInputGradient)
+    backward_to_input(&scores, x)?.remove(x).ok_or(Error::NoInputGradient)
 }
 
 /// Sum over n of the score of `classes[n]`: a scalar.
@@ -56,10 +57,5 @@ pub(crate) fn summed_score(logits: &Tensor, classes: &Tensor, score: Score) -> R
         Score::Logit => logits.clone(),
         Score::LogProbability => log_softmax(logits, 1)?,
     };
-    // The gradient is taken in f32 (or f64) whatever the forward pass runs in.
-    let scores = match scores.dtype() {
-        DType::F32 | DType::F64 => scores,
-        _ => scores.to_dtype(DType::F32)?,
-    };
-    Ok(scores.gather(&classes.unsqueeze(1)?, 1)?.sum_all()?)
+    Ok(at_least_f32(&scores)?.gather(&classes.unsqueeze(1)?, 1)?.sum_all()?)
 }

@@ -1,16 +1,16 @@
 //! What a backward pass is for. It decides which work the operations of this crate may skip.
 
 use crate::error::Result;
-use candle_core::Tensor;
 use candle_core::backprop::GradStore;
+use candle_core::{Tensor, TensorId, Var};
 use std::cell::Cell;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Pass {
     /// Everything, with a graph: what candle's own `backward` means.
     Full,
-    /// Gradients of the input only, with a graph: gradients of weights are not computed.
-    InputOnly,
+    /// The gradient of one input only, with a graph: gradients of weights are not computed.
+    InputOnly(TensorId),
     /// The last pass of a step: no graph is kept for a further derivative.
     Last,
 }
@@ -47,8 +47,8 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
 }
 
 /// A backward pass with a graph in which no weight needs its gradient.
-pub(crate) fn backward_to_input(score: &Tensor) -> Result<GradStore> {
-    Ok(during(Pass::InputOnly, || score.backward())?)
+pub(crate) fn backward_to_input(score: &Tensor, x: &Var) -> Result<GradStore> {
+    Ok(during(Pass::InputOnly(x.id()), || score.backward())?)
 }
 
 /// What an operation's backward pass should work on: `tensor`, without its graph if this is the last pass.
@@ -59,5 +59,5 @@ pub(crate) fn operand(tensor: &Tensor) -> Tensor {
 /// Whether the gradient of `weight` is wanted. A weight that is computed from others is always wanted: candle has
 /// to pass its gradient on.
 pub(crate) fn wants_weight_gradient(weight: &Tensor) -> bool {
-    PASS.get() != Pass::InputOnly || !weight.is_variable()
+    !matches!(PASS.get(), Pass::InputOnly(input) if weight.is_variable() && weight.id() != input)
 }

@@ -1,7 +1,7 @@
 //! Which input element came from which source, as the loss needs it: one weight a source.
 
 use crate::error::{Error, Result};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 /// One source of every sample of a batch.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ impl Provenance {
     /// [`Error::Shape`] or [`Error::MaskRange`].
     pub fn edited(classes: &Tensor, mask: &Tensor, edited: &Tensor) -> Result<Self> {
         check_batch("edited", edited, classes)?;
-        check_mask(mask, classes)?;
+        let mask = &checked_mask(mask, classes)?;
         let elsewhere = (1.0 - mask)?.broadcast_mul(&per_sample(&edited.to_dtype(mask.dtype())?, mask)?)?;
         Ok(Self { sources: vec![Source { classes: classes.clone(), elsewhere }], joint: false })
     }
@@ -40,7 +40,8 @@ impl Provenance {
     /// # Errors
     /// [`Error::Shape`] or [`Error::MaskRange`].
     pub fn mixed(a: &Tensor, b: &Tensor, mask: &Tensor) -> Result<Self> {
-        let masks = [(a.clone(), mask.clone()), (b.clone(), (1.0 - mask)?)];
+        let mask = checked_mask(mask, a)?;
+        let masks = [(a.clone(), mask.clone()), (b.clone(), (1.0 - &mask)?)];
         Ok(Self { joint: true, ..Self::sources(&masks)? })
     }
 
@@ -50,14 +51,17 @@ impl Provenance {
     /// # Errors
     /// [`Error::Shape`] or [`Error::MaskRange`].
     pub fn sources(masks: &[(Tensor, Tensor)]) -> Result<Self> {
-        for (classes, mask) in masks {
-            check_batch("classes", classes, &masks[0].0)?;
-            check_mask(mask, classes)?;
-        }
+        let masks = masks
+            .iter()
+            .map(|(classes, mask)| {
+                check_batch("classes", classes, &masks[0].0)?;
+                Ok((classes.clone(), checked_mask(mask, classes)?))
+            })
+            .collect::<Result<Vec<_>>>()?;
         let sources = masks
             .iter()
             .map(|(classes, _)| {
-                Ok(Source { classes: classes.clone(), elsewhere: elsewhere(classes, masks)? })
+                Ok(Source { classes: classes.clone(), elsewhere: elsewhere(classes, &masks)? })
             })
             .collect::<Result<_>>()?;
         Ok(Self { sources, joint: false })
@@ -74,7 +78,11 @@ impl Provenance {
             .sources
             .iter()
             .zip(gradients)
-            .map(|(source, g)| Ok(g.broadcast_mul(&source.elsewhere.to_dtype(g.dtype())?)?))
+            .map(|(source, g)| {
+                let (g, elsewhere) = (at_least_f32(g)?, &source.elsewhere);
+                check_broadcast(elsewhere, &g)?;
+                Ok(g.broadcast_mul(&elsewhere.to_dtype(g.dtype())?)?)
+            })
             .collect::<Result<_>>()?;
         if !self.joint || weighted.is_empty() {
             return Ok(weighted);
@@ -130,17 +138,37 @@ fn check_mask(mask: &Tensor, classes: &Tensor) -> Result<()> {
         let expected = format!("({}, ...), one mask a sample", classes.elem_count());
         return Err(Error::Shape { what: "mask", actual: mask.dims().to_vec(), expected });
     }
-    let values = mask.flatten_all()?.to_dtype(DType::F64)?;
-    for value in [values.min(0)?, values.max(0)?, values.sum_all()?] {
-        let value = value.to_scalar::<f64>()?;
-        if value.is_nan() {
-            return Err(Error::MaskRange { what: "mask", value });
-        }
-    }
-    for value in [values.min(0)?.to_scalar::<f64>()?, values.max(0)?.to_scalar::<f64>()?] {
-        if !(0.0..=1.0).contains(&value) {
+    let values = mask.flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+    let [min, max, sum] = [values.min(0)?, values.max(0)?, values.sum_all()?].map(|t| t.to_scalar::<f64>());
+    let (min, max, sum) = (min?, max?, sum?);
+    let within = |value: f64| (0.0..=1.0).contains(&value);
+    // Minimum and maximum may pass over NaN; a sum does not.
+    for (value, sound) in [(sum, !sum.is_nan()), (min, within(min)), (max, within(max))] {
+        if !sound {
             return Err(Error::MaskRange { what: "mask", value });
         }
     }
     Ok(())
+}
+
+/// The mask as floats: integers cannot hold 1 - M or its fractions.
+fn checked_mask(mask: &Tensor, classes: &Tensor) -> Result<Tensor> {
+    check_mask(mask, classes)?;
+    at_least_f32(mask)
+}
+
+/// A mask that broadcasts along another axis than the sample's, or enlarges the gradient, is a mistake.
+fn check_broadcast(mask: &Tensor, gradient: &Tensor) -> Result<()> {
+    let fits = mask.rank() == gradient.rank()
+        && mask.dims().iter().zip(gradient.dims()).all(|(&mask, &input)| mask == 1 || mask == input);
+    if fits {
+        return Ok(());
+    }
+    let expected = format!("the input's {:?}, or 1 on an axis", gradient.dims());
+    Err(Error::Shape { what: "mask", actual: mask.dims().to_vec(), expected })
+}
+
+/// `t` in f32 or f64, whichever it has; anything else in f32: L_PG is never computed in less.
+pub(crate) fn at_least_f32(t: &Tensor) -> Result<Tensor> {
+    Ok(if matches!(t.dtype(), DType::F32 | DType::F64) { t.clone() } else { t.to_dtype(DType::F32)? })
 }

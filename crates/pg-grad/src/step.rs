@@ -7,7 +7,7 @@ use crate::lazy::Turn;
 use crate::pass::backward;
 use crate::provenance::Provenance;
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use std::result::Result as StdResult;
 
 /// Why a step runs the network. A network with state (running statistics of batch normalisation) moves it in the main
@@ -38,6 +38,7 @@ impl Guidance {
     /// the scalar L_cls, and `provenance` tells what to guide. `turn` comes from [`crate::Lazy::turn`]; `None` makes
     /// this a plain step.
     ///
+    /// A network that draws at random (dropout) must draw the same in every pass of a step: seed its stream by the step.
     /// Where only some samples are guided, they take a second pass through the network, which sees them as a batch.
     ///
     /// # Errors
@@ -162,7 +163,14 @@ impl Guidance {
             if length == 0.0 {
                 continue;
             }
-            let e = step * l2_norm(x)?.max(f64::MIN_POSITIVE) / length;
+            let norm = l2_norm(x)?;
+            // An input of zeros has no scale of its own: as if its root mean square were 1.
+            let scale = if norm > 0.0 { norm } else { (x.elem_count() as f64).sqrt() };
+            let e = step * scale / length;
+            if e > f64::from(f32::MAX) {
+                // The gradient is smaller than any displacement that f32 can hold.
+                continue;
+            }
             for e in [e, -e] {
                 let displaced = (x.detach() + (direction * e)?.to_dtype(x.dtype())?)?;
                 let logits = network(&displaced, Forward::Probe).map_err(N::into)?;
@@ -193,9 +201,10 @@ fn sum(mut gradients: GradStore, more: Option<GradStore>) -> Result<GradStore> {
 }
 
 fn scalar(loss: &Tensor) -> Result<f64> {
-    Ok(loss.to_dtype(DType::F64)?.to_scalar()?)
+    Ok(loss.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_scalar()?)
 }
 
 fn l2_norm(x: &Tensor) -> Result<f64> {
-    Ok(scalar(&x.to_dtype(DType::F64)?.sqr()?.sum_all()?)?.sqrt())
+    let x = x.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+    Ok(scalar(&x.sqr()?.sum_all()?)?.sqrt())
 }

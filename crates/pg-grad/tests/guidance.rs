@@ -238,6 +238,60 @@ fn probes_leave_the_main_pass_alone() {
 }
 
 #[test]
+fn an_integer_mask_means_what_its_float_twin_does() {
+    let float = mask(DType::F64);
+    let integer = float.to_dtype(DType::U8).unwrap();
+    let edited = Tensor::ones(N, DType::F64, &Device::Cpu).unwrap();
+    let (a, b) = (classes([0, 1, 2, 1]), classes([1, 2, 0, 1]));
+    let value = |p: Provenance| run(&Guidance::new(0.0), &p, DType::F64).0.loss_pg.unwrap();
+    let hard = |m: &Tensor| value(Provenance::edited(&a, m, &edited).unwrap());
+    let soft = |m: &Tensor| value(Provenance::mixed(&a, &b, m).unwrap());
+    assert_eq!(hard(&integer), hard(&float));
+    assert_eq!(soft(&integer), soft(&float));
+}
+
+#[test]
+fn a_mask_that_would_weigh_another_axis_is_refused() {
+    let x = Var::from_tensor(&input(DType::F64)).unwrap();
+    let logits = Net::new(DType::F64).forward(&x).unwrap();
+    for shape in [vec![N, 8, 8], vec![N, 3, 8, 8]] {
+        let mask = Tensor::zeros(shape, DType::F64, &Device::Cpu).unwrap();
+        let provenance = Provenance::mixed(&classes([0; N]), &classes([1; N]), &mask).unwrap();
+        let refused = Guidance::new(1.0).loss(&logits, &x, &provenance);
+        assert!(matches!(refused, Err(Error::Shape { what: "mask", .. })));
+    }
+}
+
+#[test]
+fn the_l1_norm_does_not_push_where_there_is_nothing() {
+    // The gradient by x_1 is w_1 = 0; the L1 norm must not push w_1 away from it.
+    let weight = Var::new(&[[2f64, 0.0]], &Device::Cpu).unwrap();
+    let x = Var::new(&[[1f64, 1.0]], &Device::Cpu).unwrap();
+    let label = Tensor::zeros(1, DType::U32, &Device::Cpu).unwrap();
+    let (mask, edited) = (x.zeros_like().unwrap(), Tensor::new(&[1f64], &Device::Cpu).unwrap());
+    let provenance = Provenance::edited(&label, &mask, &edited).unwrap();
+    let logits = linear(&x, &weight, None).unwrap();
+    let guidance = Guidance { norm: Norm::L1, ..Guidance::new(1.0) };
+    let loss = guidance.loss(&logits, &x, &provenance).unwrap();
+    assert_eq!(f64s(loss.backward().unwrap().get(&weight).unwrap()), [1.0, 0.0]);
+}
+
+#[test]
+fn finite_differences_of_an_input_of_zeros_are_finite() {
+    let net = Net::new(DType::F32);
+    let guidance = Guidance {
+        strategy: Strategy::FiniteDifference { step: Strategy::DEFAULT_STEP },
+        ..Guidance::new(1.0)
+    };
+    let x = input(DType::F32).zeros_like().unwrap();
+    let step =
+        guidance.step(&x, &soft(DType::F32), Some(&Turn::ALL), |x, _| net.forward(x), criterion).unwrap();
+    for weight in &net.weights {
+        assert!(f64s(step.gradients.get(weight).unwrap()).iter().all(|v| v.is_finite()));
+    }
+}
+
+#[test]
 fn senseless_requests_are_typed_errors() {
     for alpha in [-1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(Guidance::new(alpha).check(), Err(Error::Option { option: "alpha", .. })));

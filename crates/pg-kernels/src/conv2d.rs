@@ -72,6 +72,7 @@ impl Conv2dGeometry {
         let y = axis(height, kernel_height, options.stride.0, options.padding.0, options.dilation.0)?;
         let x = axis(width, kernel_width, options.stride.1, options.padding.1, options.dilation.1)?;
         checked_len(operation, &input)?;
+        checked_len(operation, &kernel)?;
         checked_len(operation, &[samples, out_channels, y.output, x.output])?;
         checked_len(operation, &[group_channels, kernel_height, kernel_width, y.output, x.output])?;
         Ok(Self { samples, channels, out_channels, groups, y, x })
@@ -105,6 +106,15 @@ impl Conv2dGeometry {
     /// Number of elements of the output.
     pub fn output_len(&self) -> usize {
         self.output_shape().iter().product()
+    }
+
+    /// Slices of other lengths are a mistake of the caller; without this they would give part of a result.
+    fn check(&self, input: usize, kernel: usize, output: usize) {
+        assert_eq!(
+            (input, kernel, output),
+            (self.input_len(), self.kernel_len(), self.output_len()),
+            "{self:?}"
+        );
     }
 
     fn group_in(&self) -> usize {
@@ -141,6 +151,7 @@ impl Conv2dGeometry {
 
 /// `output` (n, out, oh, ow) = conv2d(`input`, `weight`).
 pub fn forward<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], output: &mut [T]) {
+    g.check(input.len(), weight.len(), output.len());
     let (rows, positions) = (g.rows(), g.positions());
     output
         .par_chunks_mut(g.out_channels * positions)
@@ -160,6 +171,7 @@ pub fn forward<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], output: 
 
 /// `input_gradient` (n, channels, h, w) of `gradient` (n, out, oh, ow).
 pub fn input_gradient<T: Float>(g: &Conv2dGeometry, gradient: &[T], weight: &[T], input_gradient: &mut [T]) {
+    g.check(input_gradient.len(), weight.len(), gradient.len());
     let (rows, positions) = (g.rows(), g.positions());
     input_gradient
         .par_chunks_mut(g.channels * g.in_plane())
@@ -190,6 +202,7 @@ const WEIGHT_GRADIENT_PARTS: usize = 8;
 
 /// `weight_gradient` (out, channels / groups, kh, kw) of `gradient` (n, out, oh, ow).
 pub fn weight_gradient<T: Float>(g: &Conv2dGeometry, input: &[T], gradient: &[T], weight_gradient: &mut [T]) {
+    g.check(input.len(), weight_gradient.len(), gradient.len());
     let (rows, positions) = (g.rows(), g.positions());
     let (in_len, out_len) = (g.channels * g.in_plane(), g.out_channels * positions);
     let part = g.samples.div_ceil(WEIGHT_GRADIENT_PARTS);

@@ -66,7 +66,7 @@ impl Pool2dGeometry {
 pub fn winners<T: Float>(g: &Pool2dGeometry, input: &[T], winners: &mut [u32]) {
     let plane_len = g.y.input * g.x.input;
     let (oh, ow) = g.output_size();
-    debug_assert_eq!(winners.len(), g.planes * oh * ow);
+    assert_eq!((input.len(), winners.len()), (g.planes * plane_len, g.planes * oh * ow), "{g:?}");
     input.par_chunks(plane_len).zip(winners.par_chunks_mut(oh * ow)).for_each(|(plane, winners)| {
         for (index, winner) in winners.iter_mut().enumerate() {
             *winner = first_maximum(plane, g.window(index / ow, index % ow)) as u32;

@@ -33,13 +33,13 @@ impl ModelSpec {
         Self { name: name.to_string(), classes, size, layer4_stride: 2 }
     }
 
-    /// Prefixes of the parameters that depend on the number of classes: what a pretrained backbone lacks.
+    /// Prefixes of the parameters behind the backbone: what a pretrained one lacks or has for other classes.
     pub fn head(&self) -> &'static [&'static str] {
         match self.name.as_str() {
             "mlp" => &["fc3."],
             "small-cnn" => &["classifier."],
-            // torchvision's VGG16 has a `classifier` in place of conv6 and fc.
-            "vgg16-gap" => &["conv6.", "fc.", "classifier."],
+            // torchvision's VGG16 has a `classifier` in place of conv6 and fc, timm's `pre_logits` and `head`.
+            "vgg16-gap" => &["conv6.", "fc.", "classifier.", "pre_logits.", "head."],
             _ => &["fc."],
         }
     }
@@ -85,6 +85,16 @@ impl Model {
     /// # Errors
     /// If the images are too small for the network, or not of the size it was built for.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        let (_, channels, height, width) = images.dims4()?;
+        let size = self.spec.size;
+        let fixed = matches!(self.spec.name.as_str(), "mlp" | "small-cnn");
+        if channels != 3 || (fixed && (height, width) != (size, size)) {
+            let expected =
+                if fixed { format!("(n, 3, {size}, {size})") } else { "(n, 3, height, width)".into() };
+            return Err(
+                pg_grad::Error::Shape { what: "images", actual: images.dims().to_vec(), expected }.into()
+            );
+        }
         self.network.forward(images, mode)
     }
 
@@ -102,8 +112,8 @@ impl Model {
 fn check(spec: &ModelSpec) -> Result<()> {
     let fail = |option, expected, value| Err(Error::Option { option, expected, value });
     match spec {
-        ModelSpec { classes: 0, .. } => fail("classes", "at least 1", 0),
-        ModelSpec { size: size @ ..4, .. } => fail("image size", "at least 4", *size),
+        ModelSpec { classes: c @ (0 | 100_001..), .. } => fail("classes", "from 1 to 100000", *c),
+        ModelSpec { size: size @ (..4 | 4097..), .. } => fail("image size", "from 4 to 4096", *size),
         ModelSpec { layer4_stride: s @ (0 | 3..), .. } => fail("layer4 stride", "1 or 2", *s),
         _ => Ok(()),
     }

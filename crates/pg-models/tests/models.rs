@@ -228,8 +228,8 @@ fn specifications_without_a_network_are_refused() {
     let new = |spec: ModelSpec| Model::new(spec, Seed(0), DType::F32, &Device::Cpu).unwrap_err();
     let mlp = || ModelSpec::new("mlp", 3);
     for (spec, message) in [
-        (ModelSpec { classes: 0, ..mlp() }, "classes must be at least 1, got 0"),
-        (ModelSpec { size: 3, ..mlp() }, "image size must be at least 4, got 3"),
+        (ModelSpec { classes: 0, ..mlp() }, "classes must be from 1 to 100000, got 0"),
+        (ModelSpec { size: 3, ..mlp() }, "image size must be from 4 to 4096, got 3"),
         (ModelSpec { layer4_stride: 0, ..mlp() }, "layer4 stride must be 1 or 2, got 0"),
         (ModelSpec { layer4_stride: 3, ..mlp() }, "layer4 stride must be 1 or 2, got 3"),
     ] {

@@ -251,6 +251,7 @@ pub struct Trainer<'a, T, A> {
     tensorboard: TensorBoard,
     progress: Progress,
     interrupt: Option<Interrupt>,
+    steps_per_epoch: usize,
 }
 
 impl<'a, T: Task, A: Serialize> Trainer<'a, T, A> {
@@ -279,11 +280,12 @@ impl<'a, T: Task, A: Serialize> Trainer<'a, T, A> {
             top: Vec::new(),
             sums: Sums::default(),
         };
-        Ok(Self {
+        let trainer = Self {
             results: Results::create(&dir.file("results.csv"), &columns)?,
             timings: Results::create(&dir.file("timings.csv"), &["seconds"])?,
             tensorboard: TensorBoard::create(dir.path())?,
             interrupt: None,
+            steps_per_epoch: task.steps_per_epoch(),
             task,
             params,
             options,
@@ -293,7 +295,10 @@ impl<'a, T: Task, A: Serialize> Trainer<'a, T, A> {
             about,
             state,
             progress,
-        })
+        };
+        // From here on the run can be killed at any moment and resumed.
+        trainer.save_state()?;
+        Ok(trainer)
     }
 
     /// The run in `dir`, from its last state.
@@ -331,6 +336,7 @@ impl<'a, T: Task, A: Serialize> Trainer<'a, T, A> {
             timings: Results::resume(&dir.file("timings.csv"), &["seconds"], state.epoch)?,
             tensorboard: TensorBoard::create(dir.path())?,
             interrupt: None,
+            steps_per_epoch: task.steps_per_epoch(),
             task,
             params,
             options,
@@ -359,6 +365,7 @@ impl<'a, T: Task, A: Serialize> Trainer<'a, T, A> {
             let started = Instant::now();
             if self.train_epoch()? {
                 self.finish_epoch(started)?;
+                interrupted = self.stop_requested() && self.state.epoch < self.options.epochs;
             } else {
                 self.save_state()?;
                 interrupted = true;
@@ -382,7 +389,7 @@ impl<'a, T: Task, A: Serialize> Trainer<'a, T, A> {
 
     /// Runs what is left of the epoch; false if the user interrupted it.
     fn train_epoch(&mut self) -> Result<bool, TrainError> {
-        let (epoch, steps) = (self.state.epoch, self.task.steps_per_epoch());
+        let (epoch, steps) = (self.state.epoch, self.steps_per_epoch);
         self.progress.begin_epoch(epoch + 1, steps);
         let mut pending: Option<(Gradients, usize)> = None;
         let batches = self.task.batches(epoch, self.state.sums.batches).map_err(task_error)?;
@@ -412,12 +419,15 @@ impl<'a, T: Task, A: Serialize> Trainer<'a, T, A> {
                 guidance: step.guidance,
             });
             // Between optimiser steps nothing but the state needs saving; at the end of an epoch it is saved anyway.
-            let stop = self.interrupt.is_some_and(Interrupt::requested);
-            if stop && pending.is_none() && self.state.sums.batches < steps {
+            if self.stop_requested() && pending.is_none() && self.state.sums.batches < steps {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    fn stop_requested(&self) -> bool {
+        self.interrupt.is_some_and(Interrupt::requested)
     }
 
     fn check_loss(&self, step: &TaskStep) -> Result<(), TrainError> {
@@ -449,7 +459,9 @@ impl<'a, T: Task, A: Serialize> Trainer<'a, T, A> {
 
     /// Learning rate at a batch.
     fn lr(&self, batch: u64) -> f64 {
-        let step = batch as usize / self.options.accumulate.max(1);
+        let (batch, accumulate) = (batch as usize, self.options.accumulate.max(1));
+        let per_epoch = self.steps_per_epoch.max(1);
+        let step = batch / per_epoch * per_epoch.div_ceil(accumulate) + batch % per_epoch / accumulate;
         self.options.lr * self.options.plan.multiplier(step)
     }
 

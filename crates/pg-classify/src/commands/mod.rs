@@ -123,7 +123,7 @@ pub(crate) struct Subject {
     /// Your own images: FOLDER/{train,val,test}/CLASS/*. Short for --dataset folder --data-root.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["dataset", "data_root"], help_heading = "Data")]
     data: Option<PathBuf>,
-    /// Split.
+    /// Which split to look at.
     #[arg(long, value_enum, default_value = "test", help_heading = "Data")]
     pub(crate) split: Split,
     /// What to do with an image that cannot be decoded.

@@ -25,7 +25,7 @@ use pg_tasks::results::Results;
 use pg_tasks::run_dir::RunDir;
 use pg_tasks::schedule::LrPlan;
 use pg_tasks::sheet::write_png;
-use pg_tasks::train::{Outcome, Task, TrainOptions, Trainer};
+use pg_tasks::train::{Ending, Outcome, Task, TrainOptions, Trainer};
 use serde_json::{Value, json};
 
 use super::{Machine, make_folder, say};
@@ -232,12 +232,14 @@ fn finish(
     config: &Config,
     dir: &RunDir,
 ) -> Result<()> {
-    let best = dir.file("best.safetensors");
-    if !best.exists() {
-        tracing::warn!("stopped before the first epoch ended; go on with --resume {}", dir.path().display());
-        return Ok(());
+    if outcome.ending == Ending::Interrupted {
+        // The test split is read once, when training is over.
+        tracing::warn!("saved; go on with: pg-classify train --resume {}", dir.path().display());
+        let run_dir = dir.path().display().to_string();
+        let report = json!({"ending": outcome.ending, "epochs": outcome.epochs, "run_dir": run_dir});
+        return if args.machine.json { say(&report) } else { Ok(()) };
     }
-    let (weights, _) = checkpoint::load::<About>(&best)?;
+    let (weights, _) = checkpoint::load::<About>(&dir.file("best.safetensors"))?;
     model.params().load(&weights)?;
     let test = evaluator.scores(model, &dataset.test)?;
     let mut values = report::flat("test", &test, dataset);

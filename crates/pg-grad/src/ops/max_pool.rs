@@ -120,8 +120,8 @@ impl CustomOp2 for Pick {
     }
 }
 
-/// The same from candle's operations, for devices without a kernel: every window is laid out and multiplied by a
-/// one-hot mask of its winner. `planes` is (n * channels, height * width), the result (n * channels, positions).
+/// The same from candle's operations, for devices without a kernel: every window is laid out and all but its
+/// winner set to 0. Which of several equal elements wins is up to the device. `planes` is (n * channels, height * width), the result (n * channels, positions).
 fn select_from_windows(planes: &Tensor, geometry: &Pool2dGeometry) -> CandleResult<Tensor> {
     let (oh, ow) = geometry.output_size();
     let windows: Vec<Vec<u32>> =
@@ -136,8 +136,7 @@ fn select_from_windows(planes: &Tensor, geometry: &Pool2dGeometry) -> CandleResu
     let windows = planes.index_select(&positions, 1)?.reshape((planes.dim(0)?, oh * ow, longest))?;
     let winners = windows.detach().argmax_keepdim(2)?;
     let elements = Tensor::arange(0u32, longest as u32, planes.device())?.reshape((1, 1, longest))?;
-    let one_hot = elements.broadcast_eq(&winners)?.to_dtype(planes.dtype())?;
-    (windows * one_hot)?.sum(2)
+    elements.broadcast_eq(&winners)?.where_cond(&windows, &windows.zeros_like()?)?.sum(2)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() && is_float(x.dtype()) {
         Ok(x.contiguous()?.apply_op1(Relu)?)
     } else {
-        Ok((x * x.gt(0f64)?.to_dtype(x.dtype())?)?)
+        Ok(x.le(0f64)?.where_cond(&x.zeros_like()?, x)?)
     }
 }
 
