@@ -61,7 +61,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let device = args.machine.open_device()?;
     let interrupt = Interrupt::install()?;
 
-    // Everything that the user's input can make fail comes before the run directory is made.
+    // What can be checked without decoding every image comes before the run directory is made.
     let options = dataset::Options { edits: config.edits.clone(), ..Default::default() };
     let dataset = dataset::open(&config.dataset, config.data_root.as_deref(), &options)?;
     let spec = config.model_spec(dataset.classes.len());
