@@ -1,21 +1,14 @@
-//! 2-d convolution (cross-correlation, as in torch) and its two gradients, as im2col and a matrix product.
+//! 2-d convolution (cross-correlation, as in torch) and its two gradients.
 //!
-//! For one sample and one group, with R = (in / groups) * kernel height * kernel width rows and
-//! P = output height * output width columns:
-//!
-//! ```text
-//!            input  --im2col-->  columns (R x P)
-//!   forward            output (out x P)  =  weight (out x R)   columns (R x P)
-//!   input gradient     columns (R x P)   =  weight^T (R x out) gradient (out x P), then added back (col2im)
-//!   weight gradient    weight (out x R) +=  gradient (out x P) columns^T (P x R)
-//! ```
-//!
-//! Samples run in parallel. The weight gradient sums over samples: it is cut into a fixed number of parts that does
-//! not depend on the number of threads, so that rounding does not either.
+//! Two algorithms, chosen by shape and type: [`winograd`] for large enough 3x3 convolutions at stride 1 in f32,
+//! [`im2col`] for everything else.
+
+mod im2col;
+mod winograd;
 
 use crate::geometry::{Axis, ShapeError, checked_len, non_empty};
-use crate::matmul::{Float, Matrix, matmul};
-use rayon::prelude::*;
+use crate::matmul::Float;
+use winograd::Winograd;
 
 /// Options of a convolution, each as (height, width).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,194 +137,53 @@ impl Conv2dGeometry {
         [self.y, self.x].iter().all(|a| a.window == 1 && a.stride == 1 && a.padding == 0)
     }
 
-    fn scratch<T: Float>(&self) -> Vec<T> {
-        if self.is_pointwise() { Vec::new() } else { vec![T::default(); self.rows() * self.positions()] }
+    /// Elements of the columns matrix, where there is need of one.
+    fn columns_len(&self) -> usize {
+        if self.is_pointwise() { 0 } else { self.rows() * self.positions() }
     }
 }
 
 /// `output` (n, out, oh, ow) = conv2d(`input`, `weight`).
 pub fn forward<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], output: &mut [T]) {
     g.check(input.len(), weight.len(), output.len());
-    let (rows, positions) = (g.rows(), g.positions());
-    output
-        .par_chunks_mut(g.out_channels * positions)
-        .zip(input.par_chunks(g.channels * g.in_plane()))
-        .for_each_init(
-            || g.scratch(),
-            |scratch, (output, input)| {
-                for_each_group(g, input, scratch, |group, columns| {
-                    let weight = group_slice(weight, g.group_out() * rows, group);
-                    let output = group_slice_mut(output, g.group_out() * positions, group);
-                    let weight = Matrix::new(weight, g.group_out(), rows);
-                    matmul(output, weight, Matrix::new(columns, rows, positions), false);
-                });
-            },
-        );
+    if let (Some(winograd), Some(input), Some(weight)) =
+        (Winograd::forward(g), T::f32s(input), T::f32s(weight))
+        && let Some(output) = T::f32s_mut(output)
+    {
+        let kernels = weight.as_chunks::<9>().0;
+        return winograd.run(input, |filter, channel| kernels[filter * g.channels + channel], output);
+    }
+    im2col::forward(g, input, weight, output);
 }
 
 /// `input_gradient` (n, channels, h, w) of `gradient` (n, out, oh, ow).
 pub fn input_gradient<T: Float>(g: &Conv2dGeometry, gradient: &[T], weight: &[T], input_gradient: &mut [T]) {
     g.check(input_gradient.len(), weight.len(), gradient.len());
-    let (rows, positions) = (g.rows(), g.positions());
-    input_gradient
-        .par_chunks_mut(g.channels * g.in_plane())
-        .zip(gradient.par_chunks(g.out_channels * positions))
-        .for_each_init(
-            || g.scratch(),
-            |scratch, (input_gradient, gradient)| {
-                for group in 0..g.groups {
-                    let weight = group_slice(weight, g.group_out() * rows, group);
-                    let weight = Matrix::new(weight, g.group_out(), rows).transposed();
-                    let gradient = group_slice(gradient, g.group_out() * positions, group);
-                    let gradient = Matrix::new(gradient, g.group_out(), positions);
-                    let target = group_slice_mut(input_gradient, g.group_in() * g.in_plane(), group);
-                    if g.is_pointwise() {
-                        matmul(target, weight, gradient, false);
-                    } else {
-                        matmul(scratch, weight, gradient, false);
-                        target.fill(T::default());
-                        add_columns(g, scratch, target);
-                    }
-                }
-            },
-        );
+    if let (Some(winograd), Some(gradient), Some(weight)) =
+        (Winograd::input_gradient(g), T::f32s(gradient), T::f32s(weight))
+        && let Some(input_gradient) = T::f32s_mut(input_gradient)
+    {
+        let kernels = weight.as_chunks::<9>().0;
+        let turned = |filter: usize, channel: usize| {
+            let mut taps = kernels[channel * g.channels + filter];
+            taps.reverse();
+            taps
+        };
+        return winograd.run(gradient, turned, input_gradient);
+    }
+    im2col::input_gradient(g, gradient, weight, input_gradient);
 }
-
-/// Parts that the sum over samples is cut into.
-const WEIGHT_GRADIENT_PARTS: usize = 8;
 
 /// `weight_gradient` (out, channels / groups, kh, kw) of `gradient` (n, out, oh, ow).
 pub fn weight_gradient<T: Float>(g: &Conv2dGeometry, input: &[T], gradient: &[T], weight_gradient: &mut [T]) {
     g.check(input.len(), weight_gradient.len(), gradient.len());
-    let (rows, positions) = (g.rows(), g.positions());
-    let (in_len, out_len) = (g.channels * g.in_plane(), g.out_channels * positions);
-    let part = g.samples.div_ceil(WEIGHT_GRADIENT_PARTS);
-    let partial_sums: Vec<Vec<T>> = input
-        .par_chunks(part * in_len)
-        .zip(gradient.par_chunks(part * out_len))
-        .map(|(inputs, gradients)| {
-            let mut sum = vec![T::default(); g.kernel_len()];
-            let mut scratch = g.scratch();
-            for (input, gradient) in inputs.chunks(in_len).zip(gradients.chunks(out_len)) {
-                for_each_group(g, input, &mut scratch, |group, columns| {
-                    let gradient = group_slice(gradient, g.group_out() * positions, group);
-                    let sum = group_slice_mut(&mut sum, g.group_out() * rows, group);
-                    let columns = Matrix::new(columns, rows, positions).transposed();
-                    matmul(sum, Matrix::new(gradient, g.group_out(), positions), columns, true);
-                });
-            }
-            sum
-        })
-        .collect();
-    weight_gradient.fill(T::default());
-    for partial in &partial_sums {
-        for (total, &value) in weight_gradient.iter_mut().zip(partial) {
-            *total += value;
-        }
+    if let (Some(winograd), Some(input), Some(gradient)) =
+        (Winograd::forward(g), T::f32s(input), T::f32s(gradient))
+        && let Some(weight_gradient) = T::f32s_mut(weight_gradient)
+    {
+        return winograd.weight_gradient(input, gradient, weight_gradient);
     }
-}
-
-fn group_slice<T>(data: &[T], len: usize, group: usize) -> &[T] {
-    &data[group * len..(group + 1) * len]
-}
-
-fn group_slice_mut<T>(data: &mut [T], len: usize, group: usize) -> &mut [T] {
-    &mut data[group * len..(group + 1) * len]
-}
-
-/// Calls `f(group, columns)` for each group of one sample.
-fn for_each_group<T: Float>(
-    g: &Conv2dGeometry,
-    input: &[T],
-    scratch: &mut [T],
-    mut f: impl FnMut(usize, &[T]),
-) {
-    for group in 0..g.groups {
-        let input = group_slice(input, g.group_in() * g.in_plane(), group);
-        if g.is_pointwise() {
-            f(group, input);
-        } else {
-            gather_columns(g, input, scratch);
-            f(group, scratch);
-        }
-    }
-}
-
-/// im2col: row (channel, ky, kx) of `columns` is the input shifted by that window element, 0 in the padding.
-fn gather_columns<T: Float>(g: &Conv2dGeometry, input: &[T], columns: &mut [T]) {
-    let mut lines = columns.chunks_exact_mut(g.x.output);
-    for plane in input.chunks_exact(g.in_plane()) {
-        for ky in 0..g.y.window {
-            for kx in 0..g.x.window {
-                for (oy, line) in (0..g.y.output).zip(lines.by_ref()) {
-                    match g.y.source(oy, ky) {
-                        None => line.fill(T::default()),
-                        Some(iy) => gather_line(&g.x, &plane[iy * g.x.input..][..g.x.input], kx, line),
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn gather_line<T: Float>(x: &Axis, source: &[T], kx: usize, line: &mut [T]) {
-    let valid = valid_outputs(x, kx);
-    line[..valid.start].fill(T::default());
-    line[valid.end..].fill(T::default());
-    if valid.is_empty() {
-        return;
-    }
-    let first = valid.start * x.stride + kx * x.dilation - x.padding;
-    let line = &mut line[valid];
-    if x.stride == 1 {
-        line.copy_from_slice(&source[first..first + line.len()]);
-    } else {
-        for (value, &from) in line.iter_mut().zip(source[first..].iter().step_by(x.stride)) {
-            *value = from;
-        }
-    }
-}
-
-/// col2im: the transpose of [`gather_columns`], added to `output`.
-fn add_columns<T: Float>(g: &Conv2dGeometry, columns: &[T], output: &mut [T]) {
-    let mut lines = columns.chunks_exact(g.x.output);
-    for plane in output.chunks_exact_mut(g.in_plane()) {
-        for ky in 0..g.y.window {
-            for kx in 0..g.x.window {
-                for (oy, line) in (0..g.y.output).zip(lines.by_ref()) {
-                    if let Some(iy) = g.y.source(oy, ky) {
-                        add_line(&g.x, line, kx, &mut plane[iy * g.x.input..][..g.x.input]);
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn add_line<T: Float>(x: &Axis, line: &[T], kx: usize, target: &mut [T]) {
-    let valid = valid_outputs(x, kx);
-    if valid.is_empty() {
-        return;
-    }
-    let first = valid.start * x.stride + kx * x.dilation - x.padding;
-    let line = &line[valid];
-    if x.stride == 1 {
-        for (to, &value) in target[first..].iter_mut().zip(line) {
-            *to += value;
-        }
-    } else {
-        for (to, &value) in target[first..].iter_mut().step_by(x.stride).zip(line) {
-            *to += value;
-        }
-    }
-}
-
-/// The outputs whose window element `k` lies inside the input.
-fn valid_outputs(x: &Axis, k: usize) -> std::ops::Range<usize> {
-    let shift = k * x.dilation;
-    let start = x.padding.saturating_sub(shift).div_ceil(x.stride).min(x.output);
-    let end = (x.input + x.padding).saturating_sub(shift).div_ceil(x.stride).min(x.output);
-    start..end.max(start)
+    im2col::weight_gradient(g, input, gradient, weight_gradient);
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod geometry;
 mod matmul;
 pub mod max_pool2d;
 pub mod pick;
+mod scratch;
 
 pub use channels::ChannelGeometry;
 pub use conv2d::{Conv2dGeometry, Conv2dOptions};

@@ -11,6 +11,7 @@ pub trait Float:
     + std::ops::Add<Output = Self>
     + std::ops::Mul<Output = Self>
     + Into<f64>
+    + pulp::bytemuck::Pod
     + 'static
 {
     /// 1.
@@ -18,6 +19,16 @@ pub trait Float:
 
     /// Rounds to the nearest.
     fn from_f64(value: f64) -> Self;
+
+    /// The slice itself, if this is f32: for kernels that f32 alone has.
+    fn f32s(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
+
+    /// As [`Float::f32s`].
+    fn f32s_mut(_: &mut [Self]) -> Option<&mut [f32]> {
+        None
+    }
 }
 
 impl Float for f32 {
@@ -25,6 +36,14 @@ impl Float for f32 {
 
     fn from_f64(value: f64) -> Self {
         value as f32
+    }
+
+    fn f32s(slice: &[f32]) -> Option<&[f32]> {
+        Some(slice)
+    }
+
+    fn f32s_mut(slice: &mut [f32]) -> Option<&mut [f32]> {
+        Some(slice)
     }
 }
 
