@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::convergence::{self, Curve};
 use super::plan::{Experiment, RowPlan, SetPlan, label};
-use super::report::{ExperimentReport, Metric, Picture, Row, SetReport, estimates};
+use super::report::{ExperimentReport, Picture, Row, SetReport, estimates};
 use super::schedule::Results;
 use super::train::{Outcome, Run, Trainer};
 use super::verdict::{self, Verdict};
@@ -139,6 +139,7 @@ mod tests {
 
     use super::*;
     use crate::reproduce::plan::{self, Scale};
+    use crate::reproduce::report::Metric;
     use crate::reproduce::train::Mask;
     use crate::reproduce::verdict::Finding;
 
