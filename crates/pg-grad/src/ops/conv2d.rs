@@ -175,12 +175,23 @@ mod tests {
         Var::from_vec(values, &shape, &Device::Cpu).unwrap()
     }
 
-    /// The convolution of x and w, and the gradients of its square by both.
-    fn passes(x: &Var, w: &Var, conv: impl Fn(&Tensor, &Tensor) -> Tensor) -> [(&'static str, Tensor); 3] {
+    /// The convolution of x and w, the gradients of its square by both, and the gradients of their squares.
+    fn passes(x: &Var, w: &Var, conv: impl Fn(&Tensor, &Tensor) -> Tensor) -> [(&'static str, Tensor); 5] {
+        let square = |t: &Tensor| t.sqr().unwrap().sum_all().unwrap();
+        let gradients = |loss: &Tensor| {
+            let gradients = loss.backward().unwrap();
+            [x, w].map(|var| gradients.get(var).unwrap().clone())
+        };
         let y = conv(x, w);
-        let gradients = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
-        let by = |var: &Var| gradients.get(var).unwrap().clone();
-        [("output", y), ("input gradient", by(x)), ("weight gradient", by(w))]
+        let [by_x, by_w] = gradients(&square(&y));
+        let [by_x_again, by_w_again] = gradients(&(square(&by_x) + square(&by_w)).unwrap());
+        [
+            ("output", y),
+            ("input gradient", by_x),
+            ("weight gradient", by_w),
+            ("second input gradient", by_x_again),
+            ("second weight gradient", by_w_again),
+        ]
     }
 
     fn assert_agree(x: [usize; 4], w: [usize; 4], options: Conv2dOptions) {
