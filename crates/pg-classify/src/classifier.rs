@@ -9,6 +9,7 @@ use pg_grad::{Guidance, Provenance};
 use pg_models::{Mode, Model};
 use pg_provenance::BinaryMask;
 use pg_random::Seed;
+use pg_tasks::fingerprint::Fingerprint;
 use pg_tasks::normalise::Normalise;
 use pg_tasks::prefetch::Prefetch;
 use pg_tasks::train::{Batches, Task, TaskStep, Validation};
@@ -98,6 +99,10 @@ impl Task for Classifier<'_> {
     type Batch = Batch;
     type Error = ClassifyError;
 
+    fn fingerprint(&self) -> Fingerprint {
+        self.dataset.fingerprint()
+    }
+
     fn steps_per_epoch(&self) -> usize {
         self.plan(0).len()
     }
@@ -175,7 +180,8 @@ struct BatchMaker {
 }
 
 impl BatchMaker {
-    fn make(&self, indices: &[usize]) -> Result<Batch, ClassifyError> {
+    /// The batch of these samples; `None` if all of them were skipped.
+    fn make(&self, indices: &[usize]) -> Result<Option<Batch>, ClassifyError> {
         let loaded: Vec<_> = indices
             .par_iter()
             .map(|&index| (index, self.samples.load(index, self.epoch, self.augment, self.seed)))
@@ -197,11 +203,12 @@ impl BatchMaker {
             append_mask(&mut masks, target.as_ref(), self.samples.grid().side);
         }
         if images.is_empty() {
-            return Err(ClassifyError::EmptyBatch);
+            return Ok(None);
         }
         let side = self.samples.grid().side as usize;
         let masks = Tensor::from_vec(masks, (images.len(), 1, side, side), &Device::Cpu)?;
-        Ok(Batch { images: self.normalise.batch(&images, &Device::Cpu)?, labels, masks, guided })
+        let images = self.normalise.batch(&images, &Device::Cpu)?;
+        Ok(Some(Batch { images, labels, masks, guided }))
     }
 }
 

@@ -26,6 +26,7 @@ use image::RgbImage;
 use pg_provenance::{BinaryMask, resize_rgb};
 use pg_random::Seed;
 use pg_tasks::decode::read_rgb;
+use pg_tasks::fingerprint::Fingerprint;
 
 pub use error::DatasetError;
 pub use manifest::Manifest;
@@ -168,7 +169,32 @@ pub fn open(name: &str, data_root: Option<&Path>, options: &Options) -> Result<D
     }
 }
 
+impl Dataset {
+    /// Its classes, and of each split and of the edits the names (or, of pictures in memory, the pixels) and labels.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let split = |examples: &[Example]| -> Vec<Vec<u8>> {
+            examples.iter().map(|example| example.picture.identity(example.label)).collect()
+        };
+        let edits = self.edits.iter().map(|edit| edit.picture.identity(edit.label));
+        Fingerprint::new(&self.classes)
+            .with("training", split(&self.train))
+            .with("validation", split(&self.val))
+            .with("test", split(&self.test))
+            .with("edited", edits)
+    }
+}
+
 impl Picture {
+    /// Bytes that tell it, with its label, from other pictures of the set: the name of its file, wherever the set lies,
+    /// or its pixels.
+    fn identity(&self, label: u32) -> Vec<u8> {
+        let name = match self {
+            Self::File(path) => path.file_name().unwrap_or_default().as_encoded_bytes(),
+            Self::Memory(image) => image.as_raw(),
+        };
+        [&label.to_le_bytes(), name].concat()
+    }
+
     /// The decoded image, as RGB of 8 bits a channel; alpha is dropped and grey is repeated.
     ///
     /// # Errors

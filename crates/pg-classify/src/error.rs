@@ -25,11 +25,6 @@ pub enum ClassifyError {
         /// What is wrong.
         source: pg_provenance::ProvenanceError,
     },
-    /// Every image of a batch was skipped.
-    #[error(
-        "no image of the batch could be decoded; check the data set, or train with --on-corrupt fail to see why"
-    )]
-    EmptyBatch,
     /// The network or its gradient failed.
     #[error(transparent)]
     Guidance(#[from] pg_grad::Error),

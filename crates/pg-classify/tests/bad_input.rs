@@ -223,6 +223,19 @@ fn a_broken_image_stops_the_run_or_is_skipped_by_name() {
     }
 }
 
+#[test]
+fn a_batch_of_nothing_but_broken_images_is_passed_over() {
+    let folder = tempdir().unwrap();
+    photos(&folder.path().join("photos"), 3);
+    fs::write(folder.path().join("photos/train/dog/01.png"), "").unwrap();
+    let args = "train --model mlp --image-size 8 --epochs 2 --threads 1 --json --data photos --batch 1 --on-corrupt skip";
+    let lenient = support::run(folder.path(), args.split_whitespace());
+    assert_eq!(lenient.json()["epochs"], 2);
+    let skipped =
+        lenient.stderr.lines().filter(|line| line.contains("skipped, since no sample of it can be used"));
+    assert_eq!(skipped.count(), 2, "once an epoch: {}", lenient.stderr);
+}
+
 /// The sheet of samples shows 16; an image that it does not show is met in the first epoch.
 #[test]
 fn an_image_that_breaks_in_mid_epoch_leaves_only_whole_files() {

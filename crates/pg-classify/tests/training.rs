@@ -262,6 +262,20 @@ fn a_finished_run_can_be_resumed_and_stays_as_it_is() {
 }
 
 #[test]
+fn a_run_is_not_resumed_on_other_data() {
+    let folder = tempdir().unwrap();
+    let dir = trained(folder.path());
+    let before = outcome(&dir);
+    fs::remove_file(folder.path().join("photos/train/cat/03.png")).unwrap();
+    let error = run(folder.path(), ["train", "--resume", "runs/folder-1", "--json"]);
+    assert!(
+        error.error(1).contains("the data changed since the run began (training samples: 7 instead of 8)"),
+        "{error:?}"
+    );
+    assert!(outcome(&dir) == before);
+}
+
+#[test]
 fn a_run_that_stopped_early_does_not_go_on_when_resumed() {
     let folder = tempdir().unwrap();
     let root = folder.path();

@@ -20,11 +20,12 @@ impl ChannelGeometry {
     /// Checks a shape (outer, channels, ...); further axes count as one.
     ///
     /// # Errors
-    /// [`ShapeError`] if there is no channel axis, an axis is empty or the size overflows.
+    /// [`ShapeError::Rank`] if there is no channel axis; other [`ShapeError`]s if an axis is empty or the size overflows.
     pub fn new(shape: &[usize]) -> Result<Self, ShapeError> {
         let operation = "per-channel arithmetic";
         let [outer, channels, further @ ..] = shape else {
-            return Err(ShapeError::Empty { operation, shape: shape.to_vec() });
+            let expected = "(n, channels, ...)";
+            return Err(ShapeError::Rank { operation, shape: shape.to_vec(), expected });
         };
         non_empty(operation, shape)?;
         checked_len(operation, shape)?;
@@ -228,7 +229,10 @@ mod tests {
 
     #[test]
     fn shapes_without_channels_or_elements_are_refused() {
-        for shape in [&[][..], &[4], &[2, 0], &[0, 2, 3], &[2, 3, 0]] {
+        for shape in [&[][..], &[4]] {
+            assert!(matches!(ChannelGeometry::new(shape), Err(ShapeError::Rank { .. })), "{shape:?}");
+        }
+        for shape in [&[2, 0][..], &[0, 2, 3], &[2, 3, 0]] {
             assert!(matches!(ChannelGeometry::new(shape), Err(ShapeError::Empty { .. })), "{shape:?}");
         }
         assert!(matches!(ChannelGeometry::new(&[usize::MAX, 2]), Err(ShapeError::Overflow { .. })));

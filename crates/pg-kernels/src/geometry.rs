@@ -13,6 +13,16 @@ pub enum ShapeError {
         /// The shape given.
         shape: Vec<usize>,
     },
+    /// There are fewer axes than the operation needs.
+    #[error("{operation}: shape {shape:?} has too few axes; expected {expected}")]
+    Rank {
+        /// The operation asked for.
+        operation: &'static str,
+        /// The shape given.
+        shape: Vec<usize>,
+        /// The axes it needs.
+        expected: &'static str,
+    },
     /// An option that must be positive is zero.
     #[error("{operation}: {option} must be at least 1")]
     Zero {

@@ -36,5 +36,5 @@ pub use error::{Error, Result};
 pub use hub::download;
 pub use layers::Mode;
 pub use model::{MODEL_NAMES, Model, ModelSpec};
-pub use params::{Builder, Init, Params};
+pub use params::Params;
 pub use weights::{Mismatch, read_weights};

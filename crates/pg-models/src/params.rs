@@ -19,6 +19,11 @@ pub struct Params {
 }
 
 impl Params {
+    /// The parameters and buffers of a network that is not one of ours.
+    pub fn new(vars: BTreeMap<String, Var>, buffers: BTreeMap<String, Var>) -> Self {
+        Self { vars, buffers }
+    }
+
     /// The trained parameters.
     pub fn vars(&self) -> &BTreeMap<String, Var> {
         &self.vars
@@ -101,7 +106,7 @@ impl Params {
 
 /// How a parameter begins.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Init {
+pub(crate) enum Init {
     /// The same number everywhere.
     Constant(f64),
     /// Gaussian with mean 0.
@@ -119,13 +124,13 @@ pub enum Init {
 impl Init {
     /// He's Gaussian for a rectified convolution of `weight` (out, in / groups, height, width), by fan-out as
     /// torchvision's ResNet and VGG do.
-    pub fn kaiming_normal_fan_out(weight: [usize; 4]) -> Self {
+    pub(crate) fn kaiming_normal_fan_out(weight: [usize; 4]) -> Self {
         let fan_out = (weight[0] * weight[2] * weight[3]).max(1);
         Init::Normal { std: (2.0 / fan_out as f64).sqrt() }
     }
 
     /// torch's default for linear layers and convolutions: uniform within 1 / sqrt(fan-in).
-    pub fn torch_default(fan_in: usize) -> Self {
+    pub(crate) fn torch_default(fan_in: usize) -> Self {
         Init::Uniform { bound: 1.0 / (fan_in.max(1) as f64).sqrt() }
     }
 }
@@ -133,7 +138,7 @@ impl Init {
 /// Makes parameters under a dotted path. Each parameter is drawn from a stream named after it, so that adding one
 /// changes no other.
 #[derive(Debug, Clone)]
-pub struct Builder {
+pub(crate) struct Builder {
     params: Rc<RefCell<Params>>,
     prefix: String,
     seed: Seed,
@@ -143,12 +148,12 @@ pub struct Builder {
 
 impl Builder {
     /// A builder at the root.
-    pub fn new(seed: Seed, dtype: DType, device: &Device) -> Self {
+    pub(crate) fn new(seed: Seed, dtype: DType, device: &Device) -> Self {
         Self { params: Rc::default(), prefix: String::new(), seed, dtype, device: device.clone() }
     }
 
     /// The builder one level down.
-    pub fn pp(&self, name: impl std::fmt::Display) -> Self {
+    pub(crate) fn pp(&self, name: impl std::fmt::Display) -> Self {
         Self { prefix: self.path(name), ..self.clone() }
     }
 
@@ -156,7 +161,7 @@ impl Builder {
     ///
     /// # Errors
     /// If candle fails.
-    pub fn param(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Tensor> {
+    pub(crate) fn param(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Tensor> {
         let path = self.path(name);
         let var = Var::from_tensor(&self.draw(&path, shape.into(), init)?)?;
         self.params.borrow_mut().vars.insert(path, var.clone());
@@ -167,19 +172,19 @@ impl Builder {
     ///
     /// # Errors
     /// If candle fails.
-    pub fn buffer(&self, name: &str, value: &Tensor) -> Result<Var> {
+    pub(crate) fn buffer(&self, name: &str, value: &Tensor) -> Result<Var> {
         let var = Var::from_tensor(&value.to_device(&self.device)?)?;
         self.params.borrow_mut().buffers.insert(self.path(name), var.clone());
         Ok(var)
     }
 
     /// Element type of parameters.
-    pub fn dtype(&self) -> DType {
+    pub(crate) fn dtype(&self) -> DType {
         self.dtype
     }
 
     /// Everything made so far by this builder and those below or above it.
-    pub fn params(&self) -> Params {
+    pub(crate) fn params(&self) -> Params {
         self.params.borrow().clone()
     }
 

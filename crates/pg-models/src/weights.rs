@@ -59,7 +59,10 @@ impl fmt::Display for Mismatch {
 /// [`Error::Unreadable`] if the file is missing, truncated or of another kind; [`Error::UnknownFormat`].
 pub fn read_weights(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let unreadable = |reason: String| Error::Unreadable { path: path.to_path_buf(), reason };
-    if !path.is_file() {
+    if path.is_dir() {
+        return Err(unreadable("it is a folder; pass a file in it".to_string()));
+    }
+    if !path.exists() {
         return Err(unreadable("no such file".to_string()));
     }
     let tensors: Vec<(String, Tensor)> = match path.extension().and_then(|e| e.to_str()) {

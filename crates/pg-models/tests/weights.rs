@@ -113,9 +113,15 @@ fn files_without_weights_are_unreadable() {
     let empty = folder.path().join("empty.safetensors");
     save(&Tensors::new(), &empty);
     assert_unreadable(&empty);
-    // A folder.
     std::fs::create_dir(folder.path().join("folder.pth")).unwrap();
     assert_unreadable(&folder.path().join("folder.pth"));
+    let reason = |name: &str| read_weights(&folder.path().join(name)).unwrap_err().to_string();
+    assert!(
+        reason("folder.pth").ends_with(": it is a folder; pass a file in it"),
+        "{}",
+        reason("folder.pth")
+    );
+    assert!(reason("missing.pth").ends_with(": no such file"), "{}", reason("missing.pth"));
 }
 
 #[test]

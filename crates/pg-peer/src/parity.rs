@@ -29,7 +29,7 @@ fn tolerance(dtype: DType, norm: Norm) -> Tolerance {
     match (dtype, norm) {
         (DType::F64, _) => Tolerance { loss: 1e-8, norm: 1e-8, element: 1e-8 },
         (_, Norm::Eval) => Tolerance { loss: 1e-4, norm: 5e-3, element: 5e-3 },
-        (_, Norm::Train) => Tolerance { loss: 1e-4, norm: 2e-2, element: 2e-2 },
+        (_, Norm::Train) => Tolerance { loss: 1e-4, norm: 2e-2, element: 5e-3 },
     }
 }
 

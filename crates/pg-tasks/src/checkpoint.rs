@@ -20,6 +20,14 @@ pub enum CheckpointError {
     /// The file could not be written.
     #[error(transparent)]
     Write(#[from] RunDirError),
+    /// The tensors or the description have no form in the file.
+    #[error("{}: cannot be written ({reason}); this is a bug, please report it", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What has no form.
+        reason: String,
+    },
     /// The file could not be read.
     #[error("{}: cannot be read ({source}); check the path", path.display())]
     Read {
@@ -52,21 +60,21 @@ pub enum CheckpointError {
 /// Writes `tensors` with `about` as JSON in the file's metadata. PyTorch's `safetensors` reads the file.
 ///
 /// # Errors
-/// If the file cannot be written; an earlier file in its place stays.
+/// [`CheckpointError::Write`] or [`CheckpointError::Unwritable`], naming the file; an earlier one in its place stays.
 pub fn save(
     path: &Path,
     tensors: &BTreeMap<String, Tensor>,
     about: &impl Serialize,
 ) -> Result<(), CheckpointError> {
-    let not_ours = |reason: String| CheckpointError::NotOurs { path: path.to_owned(), reason };
-    let about = serde_json::to_string(about).map_err(|error| not_ours(error.to_string()))?;
+    let unwritable = |reason: String| CheckpointError::Unwritable { path: path.to_owned(), reason };
+    let about = serde_json::to_string(about).map_err(|error| unwritable(error.to_string()))?;
     let tensors = tensors
         .iter()
         .map(|(name, tensor)| Ok((name.as_str(), tensor.to_device(&Device::Cpu)?.contiguous()?)))
         .collect::<Result<BTreeMap<_, _>, candle_core::Error>>()?;
     let metadata = HashMap::from([(KEY.to_owned(), about)]);
     let bytes =
-        safetensors::serialize(tensors, Some(metadata)).map_err(|error| not_ours(error.to_string()))?;
+        safetensors::serialize(tensors, Some(metadata)).map_err(|error| unwritable(error.to_string()))?;
     Ok(write_atomically(path, |file| file.write_all(&bytes))?)
 }
 

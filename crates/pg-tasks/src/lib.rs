@@ -4,7 +4,7 @@
 //! |---|---|
 //! | images from files, made ahead of their use | [`decode`], [`normalise`], [`prefetch`] |
 //! | a step | [`optim`], [`schedule`], [`class_weights`] |
-//! | to end | [`early_stop`], [`interrupt`] |
+//! | to end, and to go on | [`early_stop`], [`interrupt`], [`fingerprint`] |
 //! | a place, whole at any time | [`run_dir`] |
 //! | to be followed | [`progress`], [`results`], [`tensorboard`], [`curves`], [`sheet`] |
 //!
@@ -41,6 +41,7 @@ pub mod class_weights;
 pub mod curves;
 pub mod decode;
 pub mod early_stop;
+pub mod fingerprint;
 pub mod interrupt;
 pub mod normalise;
 pub mod optim;

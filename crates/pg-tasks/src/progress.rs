@@ -5,19 +5,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::train::Sums;
+
 /// Log lines per epoch where there is no terminal.
 const LINES_PER_EPOCH: usize = 10;
-
-/// What one step came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepReport {
-    /// Images of the step.
-    pub images: usize,
-    /// The whole loss L.
-    pub loss: f64,
-    /// L_PG and alpha * L_PG, where the run is guided.
-    pub guidance: Option<(f64, f64)>,
-}
 
 /// The display of a run. Everything goes to stderr or to the log; stdout stays free for results.
 #[derive(Debug)]
@@ -26,8 +17,15 @@ pub struct Progress {
     epoch: usize,
     epochs: usize,
     steps: usize,
+    pace: Pace,
+}
+
+/// Where the epoch stood when this process took it up: time and rates count from there.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
     started: Instant,
-    means: Means,
+    batches: usize,
+    samples: usize,
 }
 
 #[derive(Debug)]
@@ -35,15 +33,6 @@ enum Display {
     Bar(ProgressBar),
     Lines,
     Hidden,
-}
-
-/// Sums over the images of an epoch so far.
-#[derive(Clone, Copy, Debug, Default)]
-struct Means {
-    steps: usize,
-    images: usize,
-    loss: f64,
-    guidance: Option<(f64, f64)>,
 }
 
 impl Progress {
@@ -55,39 +44,40 @@ impl Progress {
             (true, false) => Display::Lines,
             (true, true) => Display::Bar(bar()),
         };
-        Self { display, epoch: 0, epochs, steps: 0, started: Instant::now(), means: Means::default() }
+        Self { display, epoch: 0, epochs, steps: 0, pace: Pace::from(&Sums::default()) }
     }
 
-    /// Starts an epoch, counted from 1, of `steps` steps.
-    pub fn begin_epoch(&mut self, epoch: usize, steps: usize) {
-        (self.epoch, self.steps, self.started, self.means) = (epoch, steps, Instant::now(), Means::default());
+    /// Starts an epoch, counted from 1, of `steps` steps, or takes it up where `done` says.
+    pub fn begin_epoch(&mut self, epoch: usize, steps: usize, done: &Sums) {
+        (self.epoch, self.steps, self.pace) = (epoch, steps, Pace::from(done));
         if let Display::Bar(bar) = &self.display {
             bar.reset();
             bar.set_length(steps as u64);
+            bar.set_position(done.batches as u64);
+            // What an earlier process did says nothing of the time that is left.
+            bar.reset_eta();
             bar.set_prefix(format!("epoch {epoch}/{}", self.epochs));
             bar.set_message("");
         }
     }
 
-    /// Shows a step.
-    pub fn step(&mut self, report: &StepReport) {
-        self.means.add(report);
-        let elapsed = self.started.elapsed();
+    /// Shows what the epoch came to with one more step.
+    pub fn step(&mut self, sums: &Sums) {
+        let elapsed = self.pace.started.elapsed();
         match &self.display {
             Display::Bar(bar) => {
-                bar.set_position(self.means.steps as u64);
-                bar.set_message(self.means.text(elapsed));
+                bar.set_position(sums.batches as u64);
+                bar.set_message(self.pace.text(sums, elapsed));
             }
-            Display::Lines if has_line(self.means.steps, self.steps) => {
-                let left = left(self.means.steps, self.steps, elapsed);
+            Display::Lines if has_line(sums.batches, self.steps) => {
                 tracing::info!(
                     "epoch {}/{}, step {}/{}: {}, {} left",
                     self.epoch,
                     self.epochs,
-                    self.means.steps,
+                    sums.batches,
                     self.steps,
-                    self.means.text(elapsed),
-                    HumanDuration(left)
+                    self.pace.text(sums, elapsed),
+                    HumanDuration(self.pace.left(sums.batches, self.steps, elapsed))
                 );
             }
             Display::Lines | Display::Hidden => {}
@@ -121,29 +111,31 @@ fn bar() -> ProgressBar {
     }
 }
 
-impl Means {
-    fn add(&mut self, report: &StepReport) {
-        let images = report.images as f64;
-        self.steps += 1;
-        self.images += report.images;
-        self.loss += report.loss * images;
-        if let Some((l_pg, alpha_l_pg)) = report.guidance {
-            let (sum, alpha_sum) = self.guidance.unwrap_or_default();
-            self.guidance = Some((sum + l_pg * images, alpha_sum + alpha_l_pg * images));
-        }
+impl Pace {
+    /// That of a process that begins with `done`.
+    fn from(done: &Sums) -> Self {
+        Self { started: Instant::now(), batches: done.batches, samples: done.samples }
     }
 
-    /// The means over all images so far, and how many of them there were in a second.
-    fn text(&self, elapsed: Duration) -> String {
-        let mean = |sum: f64| sum / self.images.max(1) as f64;
-        let rate = self.images as f64 / elapsed.as_secs_f64().max(1e-9);
-        let guidance = match self.guidance {
-            Some((l_pg, alpha_l_pg)) => {
-                format!("  L_PG {:.3e}  alpha*L_PG {:.3e}", mean(l_pg), mean(alpha_l_pg))
-            }
-            None => String::new(),
+    /// The means of the epoch so far, and how many images this process trained on in a second.
+    fn text(self, sums: &Sums, elapsed: Duration) -> String {
+        let images = sums.samples.saturating_sub(self.samples);
+        let rate = images as f64 / elapsed.as_secs_f64().max(1e-9);
+        let loss = if sums.samples > 0 { format!("loss {:.4}  ", sums.mean_loss()) } else { String::new() };
+        let guidance = if sums.guided_samples > 0 {
+            let (l_pg, alpha_l_pg) = (sums.mean_loss_pg(), sums.mean_alpha_loss_pg());
+            format!("L_PG {l_pg:.3e}  alpha*L_PG {alpha_l_pg:.3e}  ")
+        } else {
+            String::new()
         };
-        format!("loss {:.4}{guidance}  {rate:.0} images/s", mean(self.loss))
+        format!("{loss}{guidance}{rate:.0} images/s")
+    }
+
+    /// The time that the other steps of the epoch take at the pace of this process, in whole seconds.
+    fn left(self, step: usize, steps: usize, elapsed: Duration) -> Duration {
+        let done = step.saturating_sub(self.batches).max(1);
+        let seconds = elapsed.as_secs_f64() / done as f64 * steps.saturating_sub(step) as f64;
+        Duration::from_secs(seconds.round() as u64)
     }
 }
 
@@ -153,27 +145,49 @@ fn has_line(step: usize, steps: usize) -> bool {
     step > 0 && tenth(step) > tenth(step - 1)
 }
 
-/// The time that the other steps of the epoch take at the pace so far, in whole seconds.
-fn left(step: usize, steps: usize, elapsed: Duration) -> Duration {
-    let seconds = elapsed.as_secs_f64() / step.max(1) as f64 * steps.saturating_sub(step) as f64;
-    Duration::from_secs(seconds.round() as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_text_holds_means_over_images() {
-        let mut means = Means::default();
-        means.add(&StepReport { images: 30, loss: 1.0, guidance: Some((4e-3, 4e-5)) });
-        means.add(&StepReport { images: 10, loss: 3.0, guidance: Some((0.0, 0.0)) });
-        let expected = "loss 1.5000  L_PG 3.000e-3  alpha*L_PG 3.000e-5  20 images/s";
-        assert_eq!(means.text(Duration::from_secs(2)), expected);
+    fn losses_are_means_over_the_samples_that_measured_them() {
+        // 40 images, of which a step of 10 measured L_PG: 3e-3 each.
+        let sums = Sums {
+            batches: 4,
+            samples: 40,
+            loss_cls: 60.0,
+            guided_samples: 10,
+            loss_pg: 0.03,
+            alpha_loss_pg: 0.3,
+            ..Sums::default()
+        };
+        let text = |done: &Sums, sums: &Sums| Pace::from(done).text(sums, Duration::from_secs(2));
+        let expected = "loss 1.5075  L_PG 3.000e-3  alpha*L_PG 3.000e-2  20 images/s";
+        assert_eq!(text(&Sums::default(), &sums), expected);
 
-        let mut plain = Means::default();
-        plain.add(&StepReport { images: 5, loss: 0.25, guidance: None });
-        assert_eq!(plain.text(Duration::from_millis(500)), "loss 0.2500  10 images/s");
+        let unguided = Sums { samples: 5, loss_cls: 1.25, ..Sums::default() };
+        assert_eq!(text(&Sums::default(), &unguided), "loss 0.2500  2 images/s");
+        assert_eq!(text(&Sums::default(), &Sums::default()), "0 images/s", "nothing but skipped batches");
+    }
+
+    #[test]
+    fn an_epoch_taken_up_goes_on_at_the_pace_of_this_process() {
+        let done = Sums { batches: 30, samples: 300, loss_cls: 300.0, ..Sums::default() };
+        let now = Sums { batches: 40, samples: 400, loss_cls: 500.0, ..Sums::default() };
+        let pace = Pace::from(&done);
+        assert_eq!(pace.text(&now, Duration::from_secs(5)), "loss 1.2500  20 images/s");
+        assert_eq!(pace.left(40, 60, Duration::from_secs(5)), Duration::from_secs(10));
+
+        let mut bar = Progress::new(false, 1);
+        bar.display = Display::Bar(ProgressBar::hidden());
+        bar.begin_epoch(1, 60, &done);
+        let position = |progress: &Progress| match &progress.display {
+            Display::Bar(bar) => Some((bar.position(), bar.length())),
+            _ => None,
+        };
+        assert_eq!(position(&bar), Some((30, Some(60))));
+        bar.step(&now);
+        assert_eq!(position(&bar), Some((40, Some(60))));
     }
 
     #[test]
@@ -183,14 +197,13 @@ mod tests {
             assert_eq!(lines.len(), steps.min(10), "{steps}: {lines:?}");
             assert_eq!(lines.last(), Some(&steps));
         }
-        assert_eq!(left(10, 40, Duration::from_secs(5)), Duration::from_secs(15));
     }
 
     #[test]
     fn a_hidden_display_takes_every_call() {
         let mut progress = Progress::new(false, 2);
-        progress.begin_epoch(1, 0);
-        progress.step(&StepReport { images: 0, loss: f64::NAN, guidance: None });
+        progress.begin_epoch(1, 0, &Sums::default());
+        progress.step(&Sums { loss_cls: f64::NAN, ..Sums::default() });
         progress.end_epoch("accuracy 0.5");
         progress.finish();
     }

@@ -47,7 +47,7 @@ pub enum RunDirError {
         path: PathBuf,
     },
     /// The arguments have no TOML form.
-    #[error("{}: the arguments cannot be written as TOML ({source})", path.display())]
+    #[error("{}: the arguments cannot be written as TOML ({source}); this is a bug, please report it", path.display())]
     Toml {
         /// The file.
         path: PathBuf,
@@ -55,7 +55,7 @@ pub enum RunDirError {
         source: toml::ser::Error,
     },
     /// Anything else that the file system says.
-    #[error("{}: cannot be written ({source})", path.display())]
+    #[error("{}: cannot be written ({source}); check the disk or choose another place for the runs", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,

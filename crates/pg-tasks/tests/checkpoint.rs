@@ -50,6 +50,19 @@ fn a_place_that_cannot_be_written_is_named_and_nothing_is_left() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
+#[test]
+fn a_description_without_a_form_is_a_failure_to_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    checkpoint::save(&path, &tensors(), &"before").unwrap();
+    // JSON has no keys but strings.
+    let error = checkpoint::save(&path, &tensors(), &BTreeMap::from([((1, 2), 3)])).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, CheckpointError::Unwritable { .. }), "{text}");
+    assert!(text.starts_with(&format!("{}: cannot be written (", path.display())), "{text}");
+    assert_eq!(checkpoint::load::<String>(&path).unwrap().1, "before");
+}
+
 proptest! {
     #[test]
     fn sums_and_selections_come_back_bit_equal(values in prop::collection::vec(any::<f64>(), 64)) {

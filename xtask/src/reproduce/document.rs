@@ -84,9 +84,8 @@ fn set_blocks(set: &SetReport) -> Result<Vec<Block>> {
     let mut blocks = vec![
         Block::Heading(2, set.title.clone()),
         Block::Text(format!(
-            "{} epochs, {} seeds; guidance of strength alpha = {} unless said otherwise; judged by {}.",
+            "{} epochs; guidance of strength alpha = {} unless said otherwise; judged by {}.",
             set.epochs,
-            set.seeds,
             set.alpha,
             set.headline.phrase()
         )),
@@ -149,7 +148,8 @@ fn plot_of(experiment: &ExperimentReport, headline: Metric) -> Result<Option<Blo
         };
         plot::over(&points, logarithmic, level, (x_title, headline.title()))?
     };
-    let caption = format!("{}: means and 95 % intervals.", capitalised(headline.phrase()));
+    let caption =
+        format!("{}: means and 95 % intervals over {}.", capitalised(headline.phrase()), seeds_of(rows));
     Ok(Some(Block::Plot { svg, caption }))
 }
 
@@ -160,11 +160,11 @@ fn accuracies(rows: &[Row]) -> Table {
         .filter(|metric| rows.iter().any(|row| row.estimate(*metric).is_some()))
         .collect();
     let with_paper = rows.iter().any(|row| row.paper.is_some());
-    let mut head = vec![String::new()];
+    let mut head = vec![String::new(), "seeds".to_owned()];
     head.extend(metrics.iter().map(|metric| metric.title().to_owned()));
     head.extend(with_paper.then(|| "the paper's top-1, %".to_owned()));
     let cells = |row: &Row| {
-        let mut cells = vec![row_name(row)];
+        let mut cells = vec![row.label.clone(), seeds(row)];
         cells.extend(metrics.iter().map(|metric| cell(row, *metric)));
         cells.extend(
             with_paper.then(|| row.paper.map_or(ABSENT.into(), |paper| format!("{:.1}", 100.0 * paper))),
@@ -259,13 +259,20 @@ fn how_to_repeat(report: &Report) -> Vec<Block> {
 
 const ABSENT: &str = "–";
 
-/// The row's label, and how many seeds answered if some did not.
-fn row_name(row: &Row) -> String {
-    if row.seeds.len() == row.planned {
-        row.label.clone()
-    } else {
-        format!("{} ({} of {} seeds)", row.label, row.seeds.len(), row.planned)
+/// How many seeds answered, and out of how many if some did not.
+fn seeds(row: &Row) -> String {
+    match (row.seeds.len(), row.planned) {
+        (answered, planned) if answered == planned => answered.to_string(),
+        (answered, planned) => format!("{answered} of {planned}"),
     }
+}
+
+/// `3 seeds`, or row by row where they differ: `3 seeds (full mask 2)`.
+fn seeds_of(rows: &[Row]) -> String {
+    let most = rows.iter().map(|row| row.seeds.len()).max().unwrap_or(0);
+    let fewer = rows.iter().filter(|row| row.seeds.len() < most);
+    let fewer: Vec<String> = fewer.map(|row| format!("{} {}", row.label, row.seeds.len())).collect();
+    if fewer.is_empty() { format!("{most} seeds") } else { format!("{most} seeds ({})", fewer.join(", ")) }
 }
 
 /// `71.4 ± 2.0`, or the mean alone for a single seed.
@@ -314,14 +321,22 @@ mod tests {
         let table = accuracies(&[row("a", &[0.5, 0.6, 0.7])]);
         assert_eq!(
             table.head,
-            ["", "top-1, %", "balanced, %", "worst group, %", "gradient on the target, %"]
+            ["", "seeds", "top-1, %", "balanced, %", "worst group, %", "gradient on the target, %"]
         );
-        assert_eq!(table.rows[0][3], "60.0 ± 24.8");
+        assert_eq!(table.rows[0][4], "60.0 ± 24.8");
         let with_paper = accuracies(&[Row { paper: Some(0.622), ..row("a", &[0.5]) }, row("b", &[])]);
         assert_eq!(with_paper.rows[0].last().unwrap(), "62.2");
-        assert_eq!(with_paper.rows[0][0], "a (1 of 3 seeds)");
-        assert_eq!(with_paper.rows[0][3], "50.0");
-        assert_eq!(with_paper.rows[1][1..], [ABSENT; 5]);
+        assert_eq!(with_paper.rows[0][4], "50.0");
+        assert_eq!(with_paper.rows[1][2..], [ABSENT; 5]);
+    }
+
+    #[test]
+    fn each_row_says_how_many_seeds_it_rests_on() {
+        let rows = [row("a", &[0.5, 0.6, 0.7]), row("b", &[0.5]), row("c", &[0.1, 0.2])];
+        let told: Vec<String> = accuracies(&rows).rows.into_iter().map(|cells| cells[1].clone()).collect();
+        assert_eq!(told, ["3", "1 of 3", "2 of 3"]);
+        assert_eq!(seeds_of(&rows), "3 seeds (b 1, c 2)");
+        assert_eq!(seeds_of(&rows[..1]), "3 seeds");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::convergence::{self, Curve};
 use super::plan::{Experiment, RowPlan, SetPlan, label};
-use super::report::{ExperimentReport, Metric, Picture, Row, SetReport, estimates};
+use super::report::{ExperimentReport, Picture, Row, SetReport, estimates};
 use super::schedule::Results;
 use super::train::{Outcome, Run, Trainer};
 use super::verdict::{self, Verdict};
@@ -25,7 +25,7 @@ pub(crate) fn assemble(set: &SetPlan, results: &Results, trainer: &Trainer) -> S
         });
         let verdicts = match &convergence {
             Some(convergence) => vec![verdict::sooner(convergence)],
-            None => verdicts(*experiment, &rows, set.headline),
+            None => verdicts(*experiment, &rows, set),
         };
         ExperimentReport {
             name: experiment.name().into(),
@@ -41,7 +41,6 @@ pub(crate) fn assemble(set: &SetPlan, results: &Results, trainer: &Trainer) -> S
         headline: set.headline,
         alpha: set.alpha,
         epochs: set.epochs,
-        seeds: set.seeds,
         experiments: experiments.collect(),
         pictures: pictures(set, results, &trainer.out),
     }
@@ -66,9 +65,17 @@ fn row(plan: &RowPlan, results: &Results, trainer: &Trainer) -> Row {
 }
 
 /// What each experiment is expected to show.
-fn verdicts(experiment: Experiment, rows: &[Row], metric: Metric) -> Vec<Verdict> {
+fn verdicts(experiment: Experiment, rows: &[Row], set: &SetPlan) -> Vec<Verdict> {
+    let metric = set.headline;
     let expected: &[(&str, &str)] = match experiment {
         Experiment::Table => &[(label::EDITS, label::BASELINE), (label::GUIDED, label::EDITS)],
+        Experiment::Masks if set.wrong_masks_help => &[
+            (label::TRUE, label::UNGUIDED),
+            (label::TRUE, label::RANDOM),
+            (label::TRUE, label::FULL),
+            (label::RANDOM, label::UNGUIDED),
+            (label::FULL, label::UNGUIDED),
+        ],
         Experiment::Masks => {
             &[(label::TRUE, label::UNGUIDED), (label::TRUE, label::RANDOM), (label::TRUE, label::FULL)]
         }
@@ -132,11 +139,13 @@ mod tests {
 
     use super::*;
     use crate::reproduce::plan::{self, Scale};
+    use crate::reproduce::report::Metric;
+    use crate::reproduce::train::Mask;
     use crate::reproduce::verdict::Finding;
 
-    /// Everything that the embedded set's plan asks for, answered by `answer`.
-    fn answered(folder: &Path, answer: impl Fn(&Run) -> Option<f64>) -> SetReport {
-        let set = plan::select(Scale::Full, None).unwrap().swap_remove(0);
+    /// Everything that a set's plan asks for, answered by `answer`.
+    fn answered(set: &str, folder: &Path, answer: impl Fn(&Run) -> Option<f64>) -> SetReport {
+        let set = plan::select(Scale::Full, Some(set)).unwrap().swap_remove(0);
         let outcome = |run: &Run| {
             let run_dir = folder.join(run.name());
             std::fs::create_dir_all(run_dir.join("explain")).unwrap();
@@ -165,9 +174,9 @@ mod tests {
     #[test]
     fn runs_find_their_rows_and_the_expectations_their_verdicts() {
         let folder = tempfile::tempdir().unwrap();
-        let report = answered(folder.path(), |run| {
+        let report = answered("embedded", folder.path(), |run| {
             let noise = 0.001 * run.seed as f64;
-            let gain = if run.mask == super::super::train::Mask::True && run.alpha > 0.0 { 0.2 } else { 0.0 };
+            let gain = if run.mask == Mask::True && run.alpha > 0.0 { 0.2 } else { 0.0 };
             Some(if run.edits { 0.6 + gain + noise } else { 0.3 + noise })
         });
         let findings = |name: &str| {
@@ -183,7 +192,7 @@ mod tests {
         }
         let table = &report.experiments[0];
         assert_eq!(table.rows[2].label, label::GUIDED);
-        assert!((table.rows[2].estimate(Metric::WorstGroup).unwrap().mean - 0.802).abs() < 1e-9);
+        assert!((table.rows[2].estimate(Metric::WorstGroup).unwrap().mean - 0.803).abs() < 1e-9);
         let race = report.experiments[4].convergence.as_ref().unwrap().by_seed[0];
         assert_eq!((race.unguided.epochs, race.guided.unwrap().epochs), (2, 1));
         assert_eq!(report.pictures.len(), 3, "one picture a row of the table; text files are none");
@@ -191,12 +200,39 @@ mod tests {
     }
 
     #[test]
+    fn wrong_masks_are_expected_between_none_and_the_true_one() {
+        let findings = |random: f64| {
+            let folder = tempfile::tempdir().unwrap();
+            let report = answered("decoy-mnist", folder.path(), |run| {
+                let accuracy = match run.mask {
+                    _ if run.alpha == 0.0 => 0.6,
+                    Mask::Random => random,
+                    Mask::Full => 0.8,
+                    Mask::True => 0.9,
+                };
+                Some(accuracy + 0.001 * run.seed as f64)
+            });
+            let masks = &report.experiments[0].verdicts;
+            masks.iter().map(|verdict| (verdict.expectation.clone(), verdict.finding)).collect::<Vec<_>>()
+        };
+        assert!(findings(0.8).len() == 5 && findings(0.8).iter().all(|(_, f)| *f == Finding::Shown));
+        let against = |random: f64, finding: Finding| {
+            let mut found = findings(random).into_iter().filter(|(_, other)| *other == finding);
+            (found.next().map(|(expectation, _)| expectation), found.next())
+        };
+        let below = ("random mask above no guidance in top-1 accuracy".to_owned(), None);
+        assert_eq!(against(0.5, Finding::Contradicted), (Some(below.0), below.1));
+        let above = "true mask above random mask in top-1 accuracy".to_owned();
+        assert_eq!(against(0.95, Finding::Contradicted), (Some(above), None));
+    }
+
+    #[test]
     fn a_failed_run_leaves_the_other_seeds() {
         let folder = tempfile::tempdir().unwrap();
-        let report = answered(folder.path(), |run| (run.edits || run.seed != 1).then_some(0.5));
+        let report = answered("embedded", folder.path(), |run| (run.edits || run.seed != 1).then_some(0.5));
         let baseline = &report.experiments[0].rows[0];
-        assert_eq!(baseline.seeds, [0, 2, 3, 4]);
-        assert_eq!(baseline.planned, 5);
+        assert_eq!(baseline.seeds, [0, 2, 3, 4, 5, 6]);
+        assert_eq!(baseline.planned, 7);
         assert_eq!(report.experiments[0].verdicts[0].finding, Finding::NotShown);
     }
 }

@@ -62,8 +62,8 @@ mod tests {
         for part in [
             "## Embedded set: animals with a spurious cue",
             "### Does the mask matter?",
-            "| full mask (2 of 3 seeds) |",
-            "**shown (80.3 ± 3.8 % against 61.0 ± 7.5 %",
+            "| full mask | 2 of 3 |",
+            "**shown (80.3 ± 3.8 % over 3 seeds against 61.0 ± 7.5 % over 3 seeds",
             "**not shown: intervals overlap",
             "always answers the most frequent class has a top-1 accuracy of 50.0 %",
             "the paper's top-1, %",

@@ -68,7 +68,6 @@ pub(crate) struct SetReport {
     pub(crate) headline: Metric,
     pub(crate) alpha: f64,
     pub(crate) epochs: usize,
-    pub(crate) seeds: u64,
     pub(crate) experiments: Vec<ExperimentReport>,
     pub(crate) pictures: Vec<Picture>,
 }
@@ -280,7 +279,7 @@ pub(crate) mod made_up {
         ];
         let alphas = vec![
             row("no guidance", &[0.58, 0.64, 0.61]),
-            at(0.001, "alpha", &[0.60, 0.64, 0.62]),
+            at(0.003, "alpha", &[0.60, 0.64, 0.62]),
             at(0.01, "alpha", &[0.70, 0.74, 0.73]),
             at(0.1, "alpha", &[0.79, 0.82, 0.80]),
             at(1.0, "alpha", &[0.75, 0.70, 0.78]),
@@ -326,7 +325,6 @@ pub(crate) mod made_up {
                 headline: metric,
                 alpha: 0.1,
                 epochs: 12,
-                seeds: 3,
                 experiments: vec![
                     experiment(
                         "table",

@@ -157,7 +157,8 @@ pub(crate) fn sooner(convergence: &Convergence) -> Verdict {
     let (finding, text) = match Estimate::of(reached) {
         Some(guided) if never == 0 => {
             let (finding, text) = judged(&unguided, &guided);
-            (finding, format!("{text} ({} epochs against {})", plain(&guided), plain(&unguided)))
+            let against = format!("{} epochs against {}", plain(&guided), plain(&unguided));
+            (finding, format!("{text} ({against} over {} seeds)", races.len()))
         }
         _ => (Finding::NotShown, format!("not shown: {never} of {} seeds never reach it", races.len())),
     };
@@ -169,9 +170,10 @@ fn labels<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
 }
 
 fn percent(estimate: &Estimate) -> String {
+    let mean = 100.0 * estimate.mean;
     match estimate.half {
-        Some(half) => format!("{:.1} ± {:.1} %", 100.0 * estimate.mean, 100.0 * half),
-        None => format!("{:.1} %", 100.0 * estimate.mean),
+        Some(half) => format!("{mean:.1} ± {:.1} % over {} seeds", 100.0 * half, estimate.values.len()),
+        None => format!("{mean:.1} % at one seed"),
     }
 }
 
@@ -215,7 +217,10 @@ mod tests {
         assert_eq!(verdict.expectation, "guided above plain in worst-group accuracy");
         assert!(verdict.text.starts_with("not shown: intervals overlap (66.7 ± "), "{}", verdict.text);
         let shown = greater(&row("guided", &HIGH), &row("plain", &LOW), METRIC);
-        assert_eq!(shown.text, "shown (81.0 ± 2.5 % against 61.0 ± 2.5 %; by seed +20.0 ± 0.0 points)");
+        assert_eq!(
+            shown.text,
+            "shown (81.0 ± 2.5 % over 3 seeds against 61.0 ± 2.5 % over 3 seeds; by seed +20.0 ± 0.0 points)"
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ use pg_tasks::results::Results;
 use pg_tasks::run_dir::RunDir;
 use pg_tasks::schedule::LrPlan;
 use pg_tasks::sheet::write_png;
-use pg_tasks::train::{Ending, Outcome, Task, TrainOptions, Trainer};
+use pg_tasks::train::{Ending, Outcome, Setup, Task, TrainOptions};
 use serde_json::{Value, json};
 
 use super::{Machine, make_folder, say};
@@ -92,13 +92,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
     };
     let about = About::new(&dataset, &config);
     let progress = Progress::new(!args.machine.json, config.epochs);
-    let train_options = train_options(&config, task.steps_per_epoch());
+    let options = train_options(&config, task.steps_per_epoch());
+    let setup = Setup { task: &task, params: model.params(), optimizer, options, dir: &dir, about, progress };
     let trainer = if args.resume.is_some() {
-        Trainer::resume(&task, model.params(), optimizer, train_options, &dir, about, progress)?
+        setup.resume()?
     } else {
         dir.write_args(&config)?;
         write_png(&pictures, &dir.file("samples.png"))?;
-        Trainer::start(&task, model.params(), optimizer, train_options, &dir, about, progress)?
+        setup.start()?
     };
     let outcome = trainer.interruptible(interrupt).run()?;
     finish(&args, &outcome, &model, &evaluator, &dataset, &config, &dir)

@@ -376,6 +376,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_input_without_channels_is_called_that() {
+        let error = channel_sum(&var(&[3], 1)).unwrap_err().to_string();
+        assert_eq!(error, "per-channel arithmetic: shape [3] has too few axes; expected (n, channels, ...)");
+        let error = channel_sum(&Tensor::zeros((2, 0), candle_core::DType::F64, &Device::Cpu).unwrap());
+        assert!(error.unwrap_err().to_string().ends_with("shape [2, 0] has an empty axis"));
+    }
+
     /// What other devices run is checked on the CPU.
     #[test]
     fn kernels_and_candle_agree() {

@@ -17,8 +17,7 @@ use pg_kernels::{Conv2dGeometry, conv2d as kernels};
 /// Convolution of `x` (n, channels, height, width) with `weight` (out, channels / groups, kernel height, kernel
 /// width), giving (n, out, ., .), as `torch.nn.functional.conv2d` without bias. f32 or f64.
 ///
-/// On the CPU the three passes are pg-kernels'. Elsewhere they are candle's, which serve equal padding and dilation
-/// on both axes.
+/// On the CPU the three passes are pg-kernels'. Elsewhere they are candle's, which serve equal dilation on both axes.
 ///
 /// # Errors
 /// [`Error::Window`](crate::Error::Window) if the shapes do not fit.
@@ -31,18 +30,38 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Result<Ten
     }
 }
 
+/// The same of candle's operations. Its convolution has one stride and one padding for both axes, and its derivative
+/// one rest: the rows at the end that no window reaches count for the columns, too.
 fn with_candle(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> CandleResult<Tensor> {
-    let Conv2dOptions { stride, padding, dilation, groups } = options;
-    if padding.0 != padding.1 || dilation.0 != dilation.1 {
-        bail!("conv2d with padding {padding:?} and dilation {dilation:?} runs on the CPU only");
+    let Conv2dOptions { stride, padding, dilation: (dilation, across), groups } = options;
+    if dilation != across {
+        bail!(
+            "conv2d with dilation {dilation} along the height and {across} along the width runs on the CPU only"
+        );
     }
-    if stride.0 == stride.1 {
-        return x.conv2d(weight, padding.0, stride.0, dilation.0, groups);
-    }
-    let y = x.conv2d(weight, padding.0, 1, dilation.0, groups)?;
-    every(&every(&y, 2, stride.0)?, 3, stride.1)
+    let common = if stride.0 == stride.1 { stride.0 } else { 1 };
+    let rest = |axis: usize, padding: usize| {
+        Ok::<_, candle_core::Error>(
+            (x.dim(axis)? + 2 * padding - dilation * (weight.dim(axis)? - 1) - 1) % common,
+        )
+    };
+    let rests = (rest(2, padding.0)?, rest(3, padding.1)?);
+    let y = if padding.0 == padding.1 && rests.0 == rests.1 {
+        x.conv2d(weight, padding.0, common, dilation, groups)?
+    } else {
+        let x = padded(&padded(x, 2, padding.0, rests.0)?, 3, padding.1, rests.1)?;
+        x.conv2d(weight, 0, common, dilation, groups)?
+    };
+    if stride.0 == stride.1 { Ok(y) } else { every(&every(&y, 2, stride.0)?, 3, stride.1) }
 }
 
+/// `padding` zeros on both ends of an axis, less the last `rest` elements.
+fn padded(x: &Tensor, axis: usize, padding: usize, rest: usize) -> CandleResult<Tensor> {
+    let kept = x.dim(axis)? - rest.saturating_sub(padding);
+    x.narrow(axis, 0, kept)?.pad_with_zeros(axis, padding, padding.saturating_sub(rest))
+}
+
+/// The first element of each `stride` along an axis.
 fn every(x: &Tensor, axis: usize, stride: usize) -> CandleResult<Tensor> {
     let indices: Vec<u32> = (0..x.dim(axis)? as u32).step_by(stride).collect();
     x.index_select(&Tensor::new(indices, x.device())?, axis)
@@ -143,4 +162,81 @@ pub(super) fn contiguous<'a, T>(data: &'a [T], layout: &Layout) -> CandleResult<
 /// Whether an operation has CPU kernels for the type.
 pub(super) fn is_float(dtype: DType) -> bool {
     matches!(dtype, DType::F32 | DType::F64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    fn var(shape: [usize; 4], salt: usize) -> Var {
+        let values: Vec<f64> =
+            (0..shape.iter().product()).map(|i| ((i * 97 + salt * 31) % 509) as f64 / 254.5 - 1.0).collect();
+        Var::from_vec(values, &shape, &Device::Cpu).unwrap()
+    }
+
+    /// The convolution of x and w, the gradients of its square by both, and the gradients of their squares.
+    fn passes(x: &Var, w: &Var, conv: impl Fn(&Tensor, &Tensor) -> Tensor) -> [(&'static str, Tensor); 5] {
+        let square = |t: &Tensor| t.sqr().unwrap().sum_all().unwrap();
+        let gradients = |loss: &Tensor| {
+            let gradients = loss.backward().unwrap();
+            [x, w].map(|var| gradients.get(var).unwrap().clone())
+        };
+        let y = conv(x, w);
+        let [by_x, by_w] = gradients(&square(&y));
+        let [by_x_again, by_w_again] = gradients(&(square(&by_x) + square(&by_w)).unwrap());
+        [
+            ("output", y),
+            ("input gradient", by_x),
+            ("weight gradient", by_w),
+            ("second input gradient", by_x_again),
+            ("second weight gradient", by_w_again),
+        ]
+    }
+
+    fn assert_agree(x: [usize; 4], w: [usize; 4], options: Conv2dOptions) {
+        let (x, w) = (var(x, 1), var(w, 2));
+        let kernels = passes(&x, &w, |x, w| conv2d(x, w, options).unwrap());
+        let candle = passes(&x, &w, |x, w| with_candle(x, w, options).unwrap());
+        for ((name, kernels), (_, candle)) in kernels.iter().zip(&candle) {
+            let of = format!("{name} of {:?} and {:?} with {options:?}", x.dims(), w.dims());
+            assert_eq!(kernels.dims(), candle.dims(), "{of}");
+            let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            for (k, c) in values(kernels).into_iter().zip(values(candle)) {
+                assert!((k - c).abs() < 1e-9 * c.abs().max(1.0), "{of}: {k} != {c}");
+            }
+        }
+    }
+
+    /// What other devices run is checked on the CPU.
+    #[test]
+    fn kernels_and_candle_agree() {
+        for size in [(8, 8), (8, 9), (9, 8), (7, 12)] {
+            for window in [(1, 1), (3, 3), (3, 2)] {
+                for stride in [(1, 1), (2, 2), (3, 3), (2, 1), (1, 3)] {
+                    for padding in [(0, 0), (1, 1), (0, 1)] {
+                        for (dilation, groups) in [(1, 1), (2, 1), (1, 2), (2, 2)] {
+                            let extent = |window: usize| dilation * (window - 1) + 1;
+                            // A window of padding alone is refused.
+                            if padding.0 >= extent(window.0) || padding.1 >= extent(window.1) {
+                                continue;
+                            }
+                            assert_agree(
+                                [2, 4, size.0, size.1],
+                                [6, 4 / groups, window.0, window.1],
+                                Conv2dOptions { stride, padding, dilation: (dilation, dilation), groups },
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn candle_takes_no_two_dilations() {
+        let options = Conv2dOptions { dilation: (1, 2), ..Default::default() };
+        let error = with_candle(&var([1, 1, 8, 8], 1), &var([1, 1, 3, 3], 2), options).unwrap_err();
+        assert!(error.to_string().contains("runs on the CPU only"), "{error}");
+    }
 }

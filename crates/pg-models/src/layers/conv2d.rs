@@ -29,17 +29,10 @@ impl Conv2d {
         Ok(Self { weight, bias: None, options })
     }
 
-    /// The same with a bias that begins at 0.
-    pub(crate) fn with_bias(
-        b: &Builder,
-        input: usize,
-        output: usize,
-        kernel: usize,
-        stride: usize,
-        padding: usize,
-    ) -> Result<Self> {
-        let bias = b.param("bias", output, Init::Constant(0.0))?;
-        Ok(Self { bias: Some(bias), ..Self::new(b, input, output, kernel, stride, padding)? })
+    /// The same, at the same path, with a bias that begins at 0.
+    pub(crate) fn with_bias(self, b: &Builder) -> Result<Self> {
+        let bias = b.param("bias", self.weight.dim(0)?, Init::Constant(0.0))?;
+        Ok(Self { bias: Some(bias), ..self })
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {

@@ -18,13 +18,14 @@ pub(crate) struct SmallCnn {
 impl SmallCnn {
     /// For square images of `size` pixels.
     pub(crate) fn new(b: &Builder, size: usize, classes: usize) -> Result<Self> {
-        let (features, classifier) = (b.pp("features"), b.pp("classifier"));
+        let convolution = |index: usize, input, output| {
+            let path = b.pp("features").pp(index);
+            Conv2d::new(&path, input, output, 3, 2, 1)?.with_bias(&path)
+        };
+        let classifier = b.pp("classifier");
         let side = size.div_ceil(2).div_ceil(2);
         Ok(Self {
-            convolutions: [
-                Conv2d::with_bias(&features.pp(0), 3, 16, 3, 2, 1)?,
-                Conv2d::with_bias(&features.pp(2), 16, 32, 3, 2, 1)?,
-            ],
+            convolutions: [convolution(0, 3, 16)?, convolution(2, 16, 32)?],
             hidden: Linear::new(&classifier.pp(0), 32 * side * side, 64)?,
             head: Linear::new(&classifier.pp(2), 64, classes)?,
         })

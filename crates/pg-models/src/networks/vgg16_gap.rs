@@ -20,6 +20,8 @@ pub(crate) struct Vgg16Gap {
 
 impl Vgg16Gap {
     pub(crate) fn new(b: &Builder, classes: usize) -> Result<Self> {
+        let convolution =
+            |path: &Builder, input, output| Conv2d::new(path, input, output, 3, 1, 1)?.with_bias(path);
         // Indices of torchvision's `features`, which counts rectifiers and poolings too.
         let mut index = 0;
         let mut channels = 3;
@@ -27,14 +29,14 @@ impl Vgg16Gap {
         for widths in STAGES {
             let mut stage = Vec::new();
             for &width in widths {
-                stage.push(Conv2d::with_bias(&b.pp("features").pp(index), channels, width, 3, 1, 1)?);
+                stage.push(convolution(&b.pp("features").pp(index), channels, width)?);
                 channels = width;
                 index += 2;
             }
             stages.push(stage);
             index += 1;
         }
-        let conv6 = Conv2d::with_bias(&b.pp("conv6"), channels, 1024, 3, 1, 1)?;
+        let conv6 = convolution(&b.pp("conv6"), channels, 1024)?;
         Ok(Self { stages, conv6, fc: Linear::new(&b.pp("fc"), 1024, classes)? })
     }
 }

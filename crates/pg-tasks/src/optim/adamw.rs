@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
 
-use super::{Gradients, Groups, OptimError, namespaced, reject_foreign, slots};
+use super::{Groups, OptimError, Update, namespaced, reject_foreign, slots};
 
 const FIRST: &str = "adamw.m.";
 const SECOND: &str = "adamw.v.";
@@ -45,27 +45,22 @@ impl AdamW {
         }
     }
 
-    pub(super) fn step(
-        &mut self,
-        params: &BTreeMap<String, Var>,
-        grads: &Gradients,
-        lr: f64,
-    ) -> Result<(), OptimError> {
-        let pairs = grads.pair(params, &self.groups)?;
+    /// Counts a step, before its updates.
+    pub(super) fn begin_step(&mut self) {
         self.step += 1;
+    }
+
+    pub(super) fn update(&mut self, update: &Update) -> Result<(), OptimError> {
+        let &Update { name, param, grad, lr, weight_decay } = update;
         let correction1 = 1.0 - self.beta1.powf(self.step as f64);
         let correction2 = 1.0 - self.beta2.powf(self.step as f64);
-        for (name, param, grad) in pairs {
-            let (lr_scale, weight_decay) = self.groups.settings(name, self.weight_decay);
-            let lr = lr * lr_scale;
-            let first = average(self.first.get(name), grad, self.beta1)?;
-            let second = average(self.second.get(name), &grad.sqr()?, self.beta2)?;
-            let denominator = ((second.sqrt()? / correction2.sqrt())? + self.eps)?;
-            let shrunk = (param.as_detached_tensor() * (1.0 - lr * weight_decay))?;
-            param.set(&(shrunk - ((&first / denominator)? * (lr / correction1))?)?)?;
-            self.first.insert(name.to_owned(), first);
-            self.second.insert(name.to_owned(), second);
-        }
+        let first = average(self.first.get(name), grad, self.beta1)?;
+        let second = average(self.second.get(name), &grad.sqr()?, self.beta2)?;
+        let denominator = ((second.sqrt()? / correction2.sqrt())? + self.eps)?;
+        let shrunk = (param.as_detached_tensor() * (1.0 - lr * weight_decay))?;
+        param.set(&(shrunk - ((&first / denominator)? * (lr / correction1))?)?)?;
+        self.first.insert(name.to_owned(), first);
+        self.second.insert(name.to_owned(), second);
         Ok(())
     }
 

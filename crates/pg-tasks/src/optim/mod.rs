@@ -98,10 +98,19 @@ impl Optimizer {
         grads: &Gradients,
         lr: f64,
     ) -> Result<(), OptimError> {
-        match self {
-            Self::Sgd(sgd) => sgd.step(params, grads, lr),
-            Self::AdamW(adamw) => adamw.step(params, grads, lr),
+        let pairs = grads.pair(params, self.groups())?;
+        if let Self::AdamW(adamw) = self {
+            adamw.begin_step();
         }
+        for (name, param, grad) in pairs {
+            let (lr_scale, weight_decay) = self.groups().settings(name, self.weight_decay());
+            let update = Update { name, param, grad, lr: lr * lr_scale, weight_decay };
+            match self {
+                Self::Sgd(sgd) => sgd.update(&update)?,
+                Self::AdamW(adamw) => adamw.update(&update)?,
+            }
+        }
+        Ok(())
     }
 
     /// Everything the next step depends on besides the parameters: `sgd.momentum.<name>`, or `adamw.m.<name>`,
@@ -140,6 +149,24 @@ impl Optimizer {
             Self::AdamW(adamw) => &adamw.groups,
         }
     }
+
+    /// Weight decay where the group has none of its own.
+    fn weight_decay(&self) -> f64 {
+        match self {
+            Self::Sgd(sgd) => sgd.weight_decay,
+            Self::AdamW(adamw) => adamw.weight_decay,
+        }
+    }
+}
+
+/// What one parameter is updated with.
+struct Update<'a> {
+    name: &'a str,
+    param: &'a Var,
+    grad: &'a Tensor,
+    /// Learning rate and weight decay of its group.
+    lr: f64,
+    weight_decay: f64,
 }
 
 /// Rejects a state that was written by the optimiser that owns the name space `foreign`.

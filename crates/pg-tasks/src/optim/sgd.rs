@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Tensor, Var};
 
-use super::{Gradients, Groups, OptimError, namespaced, reject_foreign, slots};
+use super::{Groups, OptimError, Update, namespaced, reject_foreign, slots};
 
 const MOMENTUM: &str = "sgd.momentum.";
 
@@ -30,31 +30,23 @@ impl Sgd {
         Self { momentum, nesterov, weight_decay, groups, buffers: BTreeMap::new() }
     }
 
-    pub(super) fn step(
-        &mut self,
-        params: &BTreeMap<String, Var>,
-        grads: &Gradients,
-        lr: f64,
-    ) -> Result<(), OptimError> {
-        for (name, param, grad) in grads.pair(params, &self.groups)? {
-            let (lr_scale, weight_decay) = self.groups.settings(name, self.weight_decay);
-            let value = param.as_detached_tensor();
-            let mut direction = grad.clone();
-            if weight_decay != 0.0 {
-                direction = (direction + (&value * weight_decay)?)?;
-            }
-            if self.momentum != 0.0 {
-                let buffer = match self.buffers.get(name) {
-                    Some(buffer) => ((buffer * self.momentum)? + &direction)?,
-                    None => direction.clone(),
-                };
-                direction =
-                    if self.nesterov { (direction + (&buffer * self.momentum)?)? } else { buffer.clone() };
-                self.buffers.insert(name.to_owned(), buffer);
-            }
-            param.set(&(value - (direction * (lr * lr_scale))?)?)?;
+    pub(super) fn update(&mut self, update: &Update) -> Result<(), OptimError> {
+        let &Update { name, param, grad, lr, weight_decay } = update;
+        let value = param.as_detached_tensor();
+        let mut direction = grad.clone();
+        if weight_decay != 0.0 {
+            direction = (direction + (&value * weight_decay)?)?;
         }
-        Ok(())
+        if self.momentum != 0.0 {
+            let buffer = match self.buffers.get(name) {
+                Some(buffer) => ((buffer * self.momentum)? + &direction)?,
+                None => direction.clone(),
+            };
+            direction =
+                if self.nesterov { (direction + (&buffer * self.momentum)?)? } else { buffer.clone() };
+            self.buffers.insert(name.to_owned(), buffer);
+        }
+        Ok(param.set(&(value - (direction * lr)?)?)?)
     }
 
     pub(super) fn state(&self) -> BTreeMap<String, Tensor> {
