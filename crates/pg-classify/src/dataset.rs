@@ -10,6 +10,7 @@ pub mod cub;
 mod edits;
 pub mod embedded;
 mod error;
+mod files;
 pub mod folder;
 mod idx;
 pub mod iwildcam;

@@ -56,10 +56,10 @@ fn main() -> ExitCode {
         .with_max_level(LevelFilter::INFO)
         .init();
     let work = move || match command {
-        Command::Synth(args) => commands::synth::run(&args),
+        Command::Synth(args) => commands::synth::run(args),
         Command::Train(args) => commands::train::run(*args),
-        Command::Evaluate(args) => commands::evaluate::run(&args),
-        Command::Explain(args) => commands::explain::run(&args),
+        Command::Evaluate(args) => commands::evaluate::run(args),
+        Command::Explain(args) => commands::explain::run(args),
     };
     match std::thread::Builder::new().stack_size(STACK).spawn(work).map(std::thread::JoinHandle::join) {
         Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
