@@ -96,7 +96,8 @@ pub enum SettingsError {
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Source {
-    /// Data set: embedded, decoy-mnist, waterbirds, waterbirds-alia, iwildcam, iwildcam-alia, cub or folder.
+    /// Data set: embedded, decoy-mnist, waterbirds, waterbirds-alia, iwildcam, iwildcam-alia, cub or folder; by default
+    /// that of the checkpoint, or embedded.
     #[arg(long, value_name = "NAME", help_heading = "Data")]
     pub dataset: Option<String>,
     /// Folder that holds the data set's files.
@@ -127,7 +128,7 @@ impl Source {
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// The data set; `embedded` by default.
+    /// The data set.
     #[command(flatten)]
     #[serde(flatten)]
     pub source: Source,

@@ -138,6 +138,24 @@ fn an_empty_validation_split_is_told_where_it_matters() {
     assert!(!root.join("explain").exists());
 }
 
+/// Nothing listens on port 1: the hub cannot be reached.
+#[cfg(feature = "hub")]
+#[test]
+fn mnist_that_cannot_be_fetched_is_asked_for_as_files() {
+    let folder = tempdir().unwrap();
+    let output = std::process::Command::new(program())
+        .args(["train", "--dataset", "decoy-mnist"])
+        .current_dir(folder.path())
+        .env("HF_ENDPOINT", "http://127.0.0.1:1")
+        .env("HF_HOME", folder.path())
+        .output()
+        .unwrap();
+    let run = support::Run::from(output);
+    let error = run.error(1);
+    assert!(error.starts_with("decoy-mnist: cannot be fetched from the Hugging Face hub ("), "{error}");
+    assert!(error.ends_with("and pass its folder as --data-root"), "{error}");
+}
+
 /// Makes a folder of photographs unfit.
 type Spoil = fn(&Path);
 

@@ -43,7 +43,6 @@ struct Said {
     /// How samples are made; edits by default.
     #[arg(long, value_enum)]
     method: Option<Method>,
-    /// The data set; `embedded` by default.
     #[command(flatten)]
     #[serde(flatten)]
     source: Source,
