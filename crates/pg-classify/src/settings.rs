@@ -498,7 +498,8 @@ impl Recipe {
 }
 
 /// What was said on the command line over what a TOML file says, whose keys are the flags' names. `T` is a struct of
-/// options.
+/// options; keys that it does not have are refused here, since serde cannot refuse them where one struct is flattened
+/// into another.
 ///
 /// # Errors
 /// [`SettingsError::Unreadable`] or [`SettingsError::Invalid`], naming file, line and key.

@@ -104,7 +104,7 @@ fn what_a_command_cannot_use_is_a_usage_error() {
         ("evaluate", &["--checkpoint is missing", "--config"][..]),
         ("explain --count 0", &["--count", "0"]),
         ("evaluate --checkpoint x --limit-batches 0", &["--limit-batches", "0"]),
-        ("synth --device cuda", &["--device must be cpu", "cuda"]),
+        ("synth --device cuda", &["--device must be cpu (this command uses no other), got cuda:0"]),
         ("synth --image-size 2", &["--image-size must be between 4 and 4096, got 2"]),
         ("synth --data a --dataset cub", &["--data and --dataset exclude each other"]),
         ("synth --export --data photos", &["--export", "--data"]),

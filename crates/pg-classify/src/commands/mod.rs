@@ -88,14 +88,12 @@ impl Machine {
 
     /// Refuses any device but the CPU, for a command that uses no other.
     pub(crate) fn check_cpu(&self) -> Result<(), SettingsError> {
-        match self.device {
-            DeviceName::Cpu => Ok(()),
-            device => Err(SettingsError::Range {
-                flag: "device",
-                expected: "cpu, since this command uses no other",
-                value: format!("{device:?}").to_lowercase(),
-            }),
-        }
+        let value = match self.device {
+            DeviceName::Cpu => return Ok(()),
+            DeviceName::Cuda(index) => format!("cuda:{index}"),
+            DeviceName::Metal => "metal".to_owned(),
+        };
+        Err(SettingsError::Range { flag: "device", expected: "cpu (this command uses no other)", value })
     }
 
     /// Opens the device.
