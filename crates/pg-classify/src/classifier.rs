@@ -112,9 +112,7 @@ impl Task for Classifier<'_> {
             seed: Seed(self.config.seed),
             normalise: normalise(self.dataset.normalize),
         };
-        Prefetch::new(plan.len(), PREFETCHED, move |index| {
-            maker.make(&plan[index])?.ok_or(ClassifyError::EmptyBatch)
-        })
+        Prefetch::new(plan.len(), PREFETCHED, move |index| maker.make(&plan[index]))
     }
 
     fn step(&self, batch: Batch, step: u64) -> Result<TaskStep, ClassifyError> {
@@ -177,8 +175,7 @@ struct BatchMaker {
 }
 
 impl BatchMaker {
-    /// The batch of some samples; `None` if every one of them is skipped.
-    fn make(&self, indices: &[usize]) -> Result<Option<Batch>, ClassifyError> {
+    fn make(&self, indices: &[usize]) -> Result<Batch, ClassifyError> {
         let loaded: Vec<_> = indices
             .par_iter()
             .map(|&index| (index, self.samples.load(index, self.epoch, self.augment, self.seed)))
@@ -200,11 +197,11 @@ impl BatchMaker {
             append_mask(&mut masks, target.as_ref(), self.samples.grid().side);
         }
         if images.is_empty() {
-            return Ok(None);
+            return Err(ClassifyError::EmptyBatch);
         }
         let side = self.samples.grid().side as usize;
         let masks = Tensor::from_vec(masks, (images.len(), 1, side, side), &Device::Cpu)?;
-        Ok(Some(Batch { images: self.normalise.batch(&images, &Device::Cpu)?, labels, masks, guided }))
+        Ok(Batch { images: self.normalise.batch(&images, &Device::Cpu)?, labels, masks, guided })
     }
 }
 
