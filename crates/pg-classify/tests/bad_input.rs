@@ -285,7 +285,7 @@ fn a_broken_image_stops_the_run_or_is_skipped_by_name() {
     }
 }
 
-/// The sheet of samples shows 16; an image that it does not show, and whose head is sound, is met in the first epoch.
+/// The sheet of samples shows 16; an image that it does not show is met in the first epoch.
 #[test]
 fn an_image_that_breaks_in_mid_epoch_leaves_only_whole_files() {
     let folder = tempdir().unwrap();
@@ -296,6 +296,7 @@ fn an_image_that_breaks_in_mid_epoch_leaves_only_whole_files() {
     assert!(early.error(1).starts_with("photos/train/cat/02.png: empty file"));
     assert!(!folder.path().join("runs").exists());
 
+    // The head of this one is sound.
     let [(_, corrupt, expected), ..] = broken_images();
     fs::write(&path, corrupt).unwrap();
     let expected = format!("photos/train/cat/02.png: {expected}");
