@@ -115,7 +115,7 @@ impl Task for Classifier<'_> {
             augment: self.config.augment,
             on_corrupt: self.config.on_corrupt,
             seed: Seed(self.config.seed),
-            normalise: normalise(self.dataset),
+            normalise: normalise(self.dataset.normalize),
         };
         Prefetch::new(plan.len(), PREFETCHED, move |index| maker.make(&plan[index]))
     }
@@ -219,7 +219,7 @@ fn append_mask(masks: &mut Vec<f32>, target: Option<&BinaryMask>, side: u32) {
     }
 }
 
-/// How the data set's images become network input.
-pub fn normalise(dataset: &Dataset) -> Normalise {
-    if dataset.normalize { Normalise::IMAGENET } else { Normalise::UNIT }
+/// How images become network input: normalised by the mean and standard deviation of ImageNet, or left in [0, 1].
+pub fn normalise(by_imagenet: bool) -> Normalise {
+    if by_imagenet { Normalise::IMAGENET } else { Normalise::UNIT }
 }

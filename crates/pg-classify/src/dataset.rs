@@ -10,6 +10,7 @@ pub mod cub;
 mod edits;
 pub mod embedded;
 mod error;
+mod files;
 pub mod folder;
 mod idx;
 pub mod iwildcam;
@@ -146,7 +147,8 @@ pub const NAMES: [&str; 8] = [
     "waterbirds-alia",
 ];
 
-/// Opens the data set `name`, whose files lie under `data_root`. `embedded` is generated and needs no root.
+/// Opens the data set `name`, whose files lie under `data_root`. `embedded` is generated and needs no root; with the
+/// feature `hub`, `decoy-mnist` is fetched if it has none.
 ///
 /// # Errors
 /// [`DatasetError::Unknown`] for another name, [`DatasetError::NoRoot`] without a root, and whatever the
@@ -158,6 +160,8 @@ pub fn open(name: &str, data_root: Option<&Path>, options: &Options) -> Result<D
     };
     match name {
         "cub" => cub::open(root()?, options),
+        #[cfg(feature = "hub")]
+        "decoy-mnist" if data_root.is_none() => mnist::fetch_decoy(options),
         "decoy-mnist" => mnist::open_decoy(root()?, options),
         "embedded" => embedded::open(options),
         "folder" => folder::open(root()?, options),

@@ -11,11 +11,15 @@ use rayon::prelude::*;
 use crate::dataset::{Dataset, Example};
 use crate::error::ClassifyError;
 use crate::metrics::{Grouping, Scores, evaluate};
+use crate::pictures::spread;
 use crate::samples::Grid;
 use crate::settings::OnCorrupt;
 
 /// Images evaluated at once.
 const BATCH: usize = 64;
+
+/// Examples whose input gradient is measured for the share of it that lies on the object.
+const EXPLAINED: usize = 256;
 
 /// Evaluates models on examples of one data set.
 #[derive(Clone, Debug)]
@@ -26,7 +30,7 @@ pub struct Evaluator<'a> {
     grid: Grid,
     normalise: Normalise,
     on_corrupt: OnCorrupt,
-    /// Batches after which to stop.
+    /// Batches to look at, of images spread over all that are asked for.
     limit_batches: Option<usize>,
     device: Device,
 }
@@ -115,7 +119,7 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Vec<Prediction<'e>>, ClassifyError> {
         let mut predictions = Vec::new();
         for batch in self.batches(examples) {
-            let (examples, images) = self.load(batch)?;
+            let (examples, images) = self.load(&batch)?;
             if images.is_empty() {
                 continue;
             }
@@ -164,7 +168,7 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Vec<Saliency<'e>>, ClassifyError> {
         let mut saliencies = Vec::new();
         for batch in self.batches(examples) {
-            let (examples, images) = self.load(batch)?;
+            let (examples, images) = self.load(&batch)?;
             if images.is_empty() {
                 continue;
             }
@@ -182,8 +186,8 @@ impl<'a> Evaluator<'a> {
         Ok(saliencies)
     }
 
-    /// Mean share of the squared input gradient on the object, over the examples that have a true mask; `None` if none
-    /// has.
+    /// Mean share of the squared input gradient on the object, over the examples that have a true mask (of up to 256
+    /// spread over them all); `None` if none has.
     ///
     /// # Errors
     /// As [`Self::predictions`].
@@ -192,23 +196,27 @@ impl<'a> Evaluator<'a> {
         model: &Model,
         examples: &[Example],
     ) -> Result<Option<f64>, ClassifyError> {
-        if examples.iter().all(|example| example.truth.is_none()) {
+        let explained: Vec<Example> = spread(examples, EXPLAINED).cloned().collect();
+        if explained.iter().all(|example| example.truth.is_none()) {
             return Ok(None);
         }
         let shares: Vec<f64> =
-            self.saliencies(model, examples)?.iter().filter_map(Saliency::target_share).collect();
+            self.saliencies(model, &explained)?.iter().filter_map(Saliency::target_share).collect();
         Ok((!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64))
     }
 
-    fn batches<'e>(&self, examples: &'e [Example]) -> impl Iterator<Item = &'e [Example]> {
-        examples.chunks(BATCH).take(self.limit_batches.unwrap_or(usize::MAX))
+    /// The examples in batches; if these are limited, of examples spread evenly, since lists are often sorted by class.
+    fn batches<'e>(&self, examples: &'e [Example]) -> Vec<Vec<&'e Example>> {
+        let most = self.limit_batches.map_or(examples.len(), |limit| limit.saturating_mul(BATCH));
+        let chosen: Vec<&Example> = spread(examples, most).collect();
+        chosen.chunks(BATCH).map(<[&Example]>::to_vec).collect()
     }
 
     /// The images of a batch on the grid, without those that are corrupt and may be skipped.
-    fn load<'e>(&self, batch: &'e [Example]) -> Result<(Vec<&'e Example>, Vec<RgbImage>), ClassifyError> {
+    fn load<'e>(&self, batch: &[&'e Example]) -> Result<(Vec<&'e Example>, Vec<RgbImage>), ClassifyError> {
         let images: Vec<_> = batch.par_iter().map(|example| self.grid.load(&example.picture)).collect();
         let mut loaded = (Vec::new(), Vec::new());
-        for (example, image) in batch.iter().zip(images) {
+        for (&example, image) in batch.iter().zip(images) {
             match image {
                 Ok(image) => {
                     loaded.0.push(example);

@@ -7,7 +7,7 @@
 //! - [`dataset`]: one shape, [`Dataset`](dataset::Dataset), for Waterbirds, iWildCam, CUB-200-2011, Decoy-MNIST,
 //!   one's own folders and a set drawn in memory;
 //! - [`metrics`]: top-1, class-balanced and worst-group accuracy, their adjusted average, ALIA's ID and OOD, macro F1;
-//! - [`interval`]: confidence intervals over test images and over seeds.
+//! - [`interval`]: the confidence interval of an accuracy.
 //!
 //! ```
 //! use pg_classify::dataset::{Options, embedded};

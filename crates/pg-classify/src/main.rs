@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pg_classify::settings::SettingsError;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
 
 /// Stack of the working thread: candle walks the graph recursively, and a guided ResNet-50 is deep.
 const STACK: usize = 256 << 20;
@@ -53,13 +54,15 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .without_time()
-        .with_max_level(LevelFilter::INFO)
+        .finish()
+        // What the hub's client has to say comes with its error.
+        .with(Targets::new().with_default(LevelFilter::INFO).with_target("hf_hub", LevelFilter::OFF))
         .init();
     let work = move || match command {
-        Command::Synth(args) => commands::synth::run(&args),
+        Command::Synth(args) => commands::synth::run(args),
         Command::Train(args) => commands::train::run(*args),
-        Command::Evaluate(args) => commands::evaluate::run(&args),
-        Command::Explain(args) => commands::explain::run(&args),
+        Command::Evaluate(args) => commands::evaluate::run(args),
+        Command::Explain(args) => commands::explain::run(args),
     };
     match std::thread::Builder::new().stack_size(STACK).spawn(work).map(std::thread::JoinHandle::join) {
         Ok(Ok(Ok(()))) => ExitCode::SUCCESS,

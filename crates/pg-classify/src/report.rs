@@ -63,6 +63,11 @@ pub fn text(split: &str, scores: &Scores, dataset: &Dataset) -> String {
     format!("{split}: {} images\n{text}", scores.top1.total)
 }
 
+/// One more line of [`text()`]: the share of the squared input gradient that lies on the object, from [0, 1].
+pub fn share_line(share: f64) -> String {
+    format!("  squared input gradient on the object {:.1} %\n", 100.0 * share)
+}
+
 fn worst_name(scores: &Scores, dataset: &Dataset) -> String {
     match scores.worst {
         Worst::Group { index, .. } => dataset.groups[index].clone(),

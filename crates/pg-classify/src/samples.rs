@@ -66,10 +66,11 @@ pub struct Preparation {
     pub dropped: usize,
     /// Edits that equal their original, or differ by a constant: they train without guidance.
     pub unguided: usize,
-    /// Mean share of the image that counts as modified, over guided samples.
-    pub modified: f64,
-    /// Mean separability of the differences, over edits; NaN without edits.
-    pub separability: f64,
+    /// Mean share of the image that the editor modified, over the edits that train with a mask, whichever mask the run
+    /// then puts in its place; `None` without any.
+    pub modified: Option<f64>,
+    /// Mean separability of the differences, over all edits; `None` without any.
+    pub separability: Option<f64>,
 }
 
 /// The training samples of a run: originals, then edits.
@@ -103,7 +104,7 @@ impl Samples {
             .collect::<Result<Vec<_>, _>>()?;
 
         let mut preparation = Preparation::default();
-        let mut separability = Vec::new();
+        let (mut modified, mut separability) = (Vec::new(), Vec::new());
         for (edit, extraction) in edits.iter().zip(extractions) {
             let Some(extraction) = extraction else { continue };
             separability.push(extraction.otsu.separability);
@@ -116,6 +117,7 @@ impl Samples {
             let guided = !extraction.is_degenerate() && !dataset.objectless.contains(&edit.label);
             preparation.unguided += usize::from(!guided);
             let target = guided.then(|| Arc::new(extraction.target));
+            modified.extend(target.as_deref().map(modified_share));
             if config.guide_originals && samples[edit.original].target.is_none() {
                 samples[edit.original].target.clone_from(&target);
             }
@@ -126,8 +128,8 @@ impl Samples {
                 sample.target = Some(Arc::new(ablate(target, index, config)?));
             }
         }
-        preparation.separability = mean(separability.into_iter());
-        preparation.modified = mean(samples.iter().filter_map(|s| s.target.as_deref()).map(modified_share));
+        preparation.modified = mean(&modified);
+        preparation.separability = mean(&separability);
         Ok(Self { grid, samples, preparation })
     }
 
@@ -238,7 +240,44 @@ fn modified_share(mask: &BinaryMask) -> f64 {
     1.0 - mask.area() as f64 / (mask.width() * mask.height()) as f64
 }
 
-fn mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, count) = values.fold((0.0, 0usize), |(sum, count), value| (sum + value, count + 1));
-    sum / count as f64
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{Options, embedded};
+    use crate::settings::Settings;
+    use pg_embedded::Spec;
+
+    fn preparation(change: impl Fn(&mut Dataset, &mut Settings)) -> Preparation {
+        let spec = Spec { train: 12, val: 4, test: 4, ..Spec::default() };
+        let mut set = embedded::from_spec(&spec, &Options::default()).unwrap();
+        let mut settings = Settings::default();
+        change(&mut set, &mut settings);
+        *Samples::prepare(&set, &settings.resolve().unwrap()).unwrap().preparation()
+    }
+
+    #[test]
+    fn what_the_editor_modified_is_told_whichever_mask_guides() {
+        let found = preparation(|_, _| ());
+        assert!((0.1..0.9).contains(&found.modified.unwrap()), "{found:?}");
+        for mask in [MaskKind::Full, MaskKind::Random] {
+            assert_eq!(preparation(|_, settings| settings.mask = Some(mask)), found);
+        }
+        assert_eq!(preparation(|_, settings| settings.mask_area = Some(0.5)), found);
+    }
+
+    #[test]
+    fn without_masks_or_edits_there_is_nothing_to_tell() {
+        let unguided = preparation(|set, _| {
+            for edit in &mut set.edits {
+                edit.picture = set.train[edit.original].picture.clone();
+            }
+        });
+        assert_eq!((unguided.edits, unguided.unguided, unguided.modified), (12, 12, None));
+        let none = preparation(|_, settings| settings.no_edits = Some(true));
+        assert_eq!((none.modified, none.separability), (None, None));
+    }
 }

@@ -1,5 +1,7 @@
 //! Settings of a training run: what the user said, on the command line or in a file, and what it comes to.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -7,9 +9,11 @@ use pg_grad::{Guidance, Lazy, Norm, Score, Strategy};
 use pg_models::{MODEL_NAMES, ModelSpec};
 use pg_provenance::{Difference, Histogram};
 use pg_tasks::schedule::Schedule;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 
-use crate::dataset;
+use crate::dataset::{self, Dataset};
 
 /// A setting that makes no sense: the user's to mend, exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +52,22 @@ pub enum SettingsError {
         /// The other.
         other: &'static str,
     },
+    /// A setting that would do nothing.
+    #[error("--{flag} does nothing {when}; {advice}")]
+    Idle {
+        /// The flag.
+        flag: &'static str,
+        /// What keeps it from doing anything.
+        when: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A setting without which nothing can be done.
+    #[error("--{flag} is missing; say it on the command line or in the file of --config")]
+    Missing {
+        /// The flag.
+        flag: &'static str,
+    },
     /// A resumed run was given settings.
     #[error("--{flag} cannot change in a run that is resumed; leave it out, or begin a new run")]
     Resumed {
@@ -72,12 +92,12 @@ pub enum SettingsError {
     },
 }
 
-/// What the user may say of a training run. A flag overrides the file given with --config; what neither says follows
-/// the data set's recipe.
+/// Which data set a command works on.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Settings {
-    /// Data set: embedded, decoy-mnist, waterbirds, waterbirds-alia, iwildcam, iwildcam-alia, cub or folder.
+#[serde(rename_all = "kebab-case")]
+pub struct Source {
+    /// Data set: embedded, decoy-mnist, waterbirds, waterbirds-alia, iwildcam, iwildcam-alia, cub or folder; by default
+    /// that of the checkpoint, or embedded.
     #[arg(long, value_name = "NAME", help_heading = "Data")]
     pub dataset: Option<String>,
     /// Folder that holds the data set's files.
@@ -86,6 +106,32 @@ pub struct Settings {
     /// Your own images: FOLDER/{train,val,test}/CLASS/*, or FOLDER/CLASS/*. Short for --dataset folder --data-root.
     #[arg(long, value_name = "FOLDER", help_heading = "Data")]
     pub data: Option<PathBuf>,
+}
+
+impl Source {
+    /// Name and root of the data set; `default` is the name if nothing is said of it.
+    ///
+    /// # Errors
+    /// [`SettingsError::Exclusive`].
+    pub fn resolve(self, default: &str) -> Result<(String, Option<PathBuf>), SettingsError> {
+        match (self.data, self.dataset, self.data_root) {
+            (Some(_), Some(_), _) => Err(SettingsError::Exclusive { flag: "data", other: "dataset" }),
+            (Some(_), _, Some(_)) => Err(SettingsError::Exclusive { flag: "data", other: "data-root" }),
+            (Some(folder), None, None) => Ok(("folder".to_owned(), Some(folder))),
+            (None, dataset, root) => Ok((dataset.unwrap_or_else(|| default.to_owned()), root)),
+        }
+    }
+}
+
+/// What the user may say of a training run. A flag overrides the file given with --config; what neither says follows
+/// the data set's recipe.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Settings {
+    /// The data set.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub source: Source,
     /// Edited versions of training images: a CSV or JSON-lines file with original, edited, label, prompt, method, seed.
     #[arg(long, value_name = "MANIFEST", help_heading = "Data")]
     pub edits: Option<PathBuf>,
@@ -105,7 +151,7 @@ pub struct Settings {
     /// Model: small-cnn, mlp, resnet18, resnet34, resnet50 or vgg16-gap.
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     pub model: Option<String>,
-    /// Stride of a ResNet's last layer, 1 or 2.
+    /// Stride of the last layer, 1 or 2; of ResNets only.
     #[arg(long, value_name = "N", help_heading = "Model")]
     pub layer4_stride: Option<usize>,
     /// Begin with weights from a .safetensors or .pth file (torchvision's names); the head may differ.
@@ -173,10 +219,10 @@ pub struct Settings {
     /// Factor on the learning rate of the classification head.
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Optimisation")]
     pub head_lr_scale: Option<f64>,
-    /// Momentum of SGD.
+    /// Momentum; of SGD only.
     #[arg(long, value_name = "M", allow_negative_numbers = true, help_heading = "Optimisation")]
     pub momentum: Option<f64>,
-    /// Nesterov's momentum.
+    /// Nesterov's momentum; of SGD only.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Optimisation")]
     pub nesterov: Option<bool>,
     /// Weight decay.
@@ -209,16 +255,16 @@ pub struct Settings {
     /// What selects the best epoch. The test split never does.
     #[arg(long, value_enum, help_heading = "Optimisation")]
     pub select: Option<Select>,
-    /// Stop after this many epochs without improvement.
+    /// Stop after this many epochs without improvement of what --select names.
     #[arg(long, value_name = "E", help_heading = "Optimisation")]
     pub patience: Option<usize>,
-    /// Keep the weights of this many best epochs, besides the best and the last.
+    /// Keep the weights of this many best epochs by --select, besides the best and the last.
     #[arg(long, value_name = "K", help_heading = "Optimisation")]
     pub top_k: Option<usize>,
     /// Stop each epoch after this many batches: a quick look whether everything works.
     #[arg(long, value_name = "N", help_heading = "Optimisation")]
     pub limit_batches: Option<usize>,
-    /// Seed of everything random.
+    /// Seed of initial weights, order, augmentation, random masks and --fraction; the data set's own images stay the same.
     #[arg(long, value_name = "S", help_heading = "Optimisation")]
     pub seed: Option<u64>,
 }
@@ -451,38 +497,54 @@ impl Recipe {
     }
 }
 
-impl Settings {
-    /// These settings over those of a TOML file.
-    ///
-    /// # Errors
-    /// [`SettingsError::Unreadable`] or [`SettingsError::Invalid`], naming the file.
-    pub fn over_file(self, path: &Path) -> Result<Self, SettingsError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
-        let invalid =
-            |reason: String| SettingsError::Invalid { path: path.to_owned(), reason: one_line(&reason) };
-        // Parsed once as settings for its errors, which name line and key.
-        let file: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-        let table =
-            |settings: &Self| toml::Table::try_from(settings).map_err(|error| invalid(error.to_string()));
-        let mut merged = table(&file)?;
-        merged.extend(table(&self)?);
-        merged.try_into().map_err(|error: toml::de::Error| invalid(error.to_string()))
+/// What was said on the command line over what a TOML file says, whose keys are the flags' names. `T` is a struct of
+/// options; keys that it does not have are refused here, since serde cannot refuse them where one struct is flattened
+/// into another.
+///
+/// # Errors
+/// [`SettingsError::Unreadable`] or [`SettingsError::Invalid`], naming file, line and key.
+pub fn over_file<T: Serialize + DeserializeOwned>(said: &T, path: &Path) -> Result<T, SettingsError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+    let invalid = |reason: String| SettingsError::Invalid { path: path.to_owned(), reason };
+    let line = |span: Range<usize>| 1 + text[..span.start].matches('\n').count();
+    let file: BTreeMap<String, Spanned<toml::Value>> = toml::from_str(&text).map_err(|error| {
+        let place = error.span().map_or(String::new(), |span| format!("line {}: ", line(span)));
+        invalid(format!("{place}{}", one_line(error.message())))
+    })?;
+    let mut merged = toml::Table::new();
+    for (key, value) in file {
+        // Each key by itself, so that what is wrong with it can be told apart.
+        let line = line(value.span());
+        let alone = toml::Table::from_iter([(key.clone(), value.into_inner())]);
+        let kept = alone.clone().try_into::<T>().map_err(|error: toml::de::Error| {
+            invalid(format!("line {line}: `{key}`: {}", one_line(error.message())))
+        })?;
+        let kept = toml::Table::try_from(kept).map_err(|error| invalid(one_line(&error.to_string())))?;
+        if kept.is_empty() {
+            return Err(invalid(format!("line {line}: unknown key `{key}`; --help names the settings")));
+        }
+        merged.extend(alone);
     }
+    let said = toml::Table::try_from(said).map_err(|error| invalid(one_line(&error.to_string())))?;
+    merged.extend(said);
+    merged.try_into().map_err(|error: toml::de::Error| invalid(one_line(error.message())))
+}
 
+/// Defaults of settings that some others make idle.
+const LAYER4_STRIDE: usize = 2;
+const MOMENTUM: f64 = 0.9;
+const LR_STEP_EPOCHS: usize = 30;
+const LR_GAMMA: f64 = 0.1;
+
+impl Settings {
     /// The complete description: unsaid settings follow the data set's recipe.
     ///
     /// # Errors
-    /// [`SettingsError::Range`] or [`SettingsError::Exclusive`].
+    /// [`SettingsError::Range`], [`SettingsError::Unknown`], [`SettingsError::Exclusive`], [`SettingsError::Idle`] or
+    /// [`SettingsError::NotUtf8`].
     pub fn resolve(self) -> Result<Config, SettingsError> {
-        let (dataset, data_root) = match (self.data, self.dataset, self.data_root) {
-            (Some(_), Some(_), _) => return Err(SettingsError::Exclusive { flag: "data", other: "dataset" }),
-            (Some(_), _, Some(_)) => {
-                return Err(SettingsError::Exclusive { flag: "data", other: "data-root" });
-            }
-            (Some(folder), None, None) => ("folder".to_owned(), Some(folder)),
-            (None, dataset, root) => (dataset.unwrap_or_else(|| "embedded".to_owned()), root),
-        };
+        let (dataset, data_root) = self.source.resolve("embedded")?;
         let recipe = Recipe::of(&dataset);
         let model = self.model.unwrap_or_else(|| recipe.model.to_owned());
         let config = Config {
@@ -494,7 +556,7 @@ impl Settings {
             augment: self.augment.unwrap_or(Augment::None),
             on_corrupt: self.on_corrupt.unwrap_or(OnCorrupt::Fail),
             model,
-            layer4_stride: self.layer4_stride.unwrap_or(2),
+            layer4_stride: self.layer4_stride.unwrap_or(LAYER4_STRIDE),
             weights: self.weights,
             pretrained: self.pretrained.unwrap_or(false),
             freeze: self.freeze.unwrap_or_default(),
@@ -516,12 +578,12 @@ impl Settings {
             optimizer: self.optimizer.unwrap_or(recipe.optimizer),
             lr: self.lr.unwrap_or(recipe.lr),
             head_lr_scale: self.head_lr_scale.unwrap_or(1.0),
-            momentum: self.momentum.unwrap_or(0.9),
+            momentum: self.momentum.unwrap_or(MOMENTUM),
             nesterov: self.nesterov.unwrap_or(false),
             weight_decay: self.weight_decay.unwrap_or(recipe.weight_decay),
             schedule: self.schedule.unwrap_or(ScheduleName::Cosine),
-            lr_step_epochs: self.lr_step_epochs.unwrap_or(30),
-            lr_gamma: self.lr_gamma.unwrap_or(0.1),
+            lr_step_epochs: self.lr_step_epochs.unwrap_or(LR_STEP_EPOCHS),
+            lr_gamma: self.lr_gamma.unwrap_or(LR_GAMMA),
             warmup_epochs: self.warmup_epochs.unwrap_or(0),
             class_weights: self.class_weights.unwrap_or(recipe.class_weights),
             accumulate: self.accumulate.unwrap_or(1),
@@ -534,6 +596,7 @@ impl Settings {
             seed: self.seed.unwrap_or(0),
         };
         config.check()?;
+        config.check_idle()?;
         Ok(config)
     }
 }
@@ -559,7 +622,7 @@ impl Config {
         at_least_1("lr-step-epochs", self.lr_step_epochs)?;
         at_least_1("patience", self.patience.unwrap_or(1))?;
         at_least_1("limit-batches", self.limit_batches.unwrap_or(1))?;
-        ensure((4..=4096).contains(&self.image_size), "image-size", "between 4 and 4096", self.image_size)?;
+        check_image_size(self.image_size)?;
         ensure(self.every >= 1, "every", "at least 1", self.every)?;
         ensure(self.warmup_epochs <= self.epochs, "warmup-epochs", "at most the epochs", self.warmup_epochs)?;
         non_negative("alpha", self.alpha)?;
@@ -585,6 +648,49 @@ impl Config {
             return Err(SettingsError::Exclusive { flag: "no-edits", other: "edits" });
         }
         Ok(())
+    }
+
+    /// Refuses what would do nothing. A default is no wish and passes: the `args.toml` of a run names them all. What
+    /// guides passes at alpha 0 too, for scripts that try several alphas.
+    fn check_idle(&self) -> Result<(), SettingsError> {
+        let last = self.select == Select::Last;
+        let adamw = self.optimizer == OptimizerName::Adamw;
+        let no_steps = self.schedule != ScheduleName::Step;
+        let no_resnet = !self.model.starts_with("resnet");
+        idle(last && self.patience.is_some(), "patience", "with --select last", "add --select val-top1")?;
+        idle(last && self.top_k > 0, "top-k", "with --select last", "add --select val-top1")?;
+        idle(adamw && self.nesterov, "nesterov", "with --optimizer adamw", "add --optimizer sgd")?;
+        idle(
+            adamw && self.momentum != MOMENTUM,
+            "momentum",
+            "with --optimizer adamw",
+            "add --optimizer sgd",
+        )?;
+        idle(
+            no_steps && self.lr_step_epochs != LR_STEP_EPOCHS,
+            "lr-step-epochs",
+            "without --schedule step",
+            "add it",
+        )?;
+        idle(no_steps && self.lr_gamma != LR_GAMMA, "lr-gamma", "without --schedule step", "add it")?;
+        let advice = "leave it out, or choose --model resnet18, resnet34 or resnet50";
+        idle(
+            no_resnet && self.layer4_stride != LAYER4_STRIDE,
+            "layer4-stride",
+            "with a --model that is no ResNet",
+            advice,
+        )
+    }
+
+    /// Refuses what would do nothing on a data set without validation images.
+    ///
+    /// # Errors
+    /// [`SettingsError::Idle`].
+    pub fn check_validation(&self, dataset: &Dataset) -> Result<(), SettingsError> {
+        let none = dataset.val.is_empty();
+        let (when, advice) = ("with an empty validation split", "leave it out, or add validation images");
+        idle(none && self.patience.is_some(), "patience", when, advice)?;
+        idle(none && self.top_k > 0, "top-k", when, advice)
     }
 
     /// The guidance that these settings describe.
@@ -676,21 +782,41 @@ fn known(flag: &'static str, name: &str, names: &[&str]) -> Result<(), SettingsE
     Err(SettingsError::Unknown { flag, name: name.to_owned(), known: names.join(", ") })
 }
 
-/// TOML's errors draw the line they mean; the user gets it in one.
+fn idle(
+    idle: bool,
+    flag: &'static str,
+    when: &'static str,
+    advice: &'static str,
+) -> Result<(), SettingsError> {
+    if idle { Err(SettingsError::Idle { flag, when, advice }) } else { Ok(()) }
+}
+
+/// Refuses a side of images, in pixels, that no network here can have.
+///
+/// # Errors
+/// [`SettingsError::Range`].
+pub fn check_image_size(side: u32) -> Result<(), SettingsError> {
+    ensure((4..=4096).contains(&side), "image-size", "between 4 and 4096", side)
+}
+
+/// A message of several lines in one.
 fn one_line(text: &str) -> String {
-    let parts: Vec<&str> = text
-        .lines()
-        .map(|line| {
-            line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').trim_start_matches('|').trim()
-        })
-        .filter(|line| !line.is_empty() && !line.starts_with('^'))
-        .collect();
-    parts.join("; ")
+    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn named(dataset: &str) -> Settings {
+        let source = Source { dataset: Some(dataset.into()), ..Source::default() };
+        Settings { source, ..Settings::default() }
+    }
+
+    fn own(folder: &str) -> Settings {
+        let source = Source { data: Some(folder.into()), ..Source::default() };
+        Settings { source, ..Settings::default() }
+    }
 
     fn resolve(settings: Settings) -> Result<Config, String> {
         settings.resolve().map_err(|error| error.to_string())
@@ -703,9 +829,9 @@ mod tests {
             (embedded.dataset.as_str(), embedded.model.as_str(), embedded.image_size),
             ("embedded", "small-cnn", 32)
         );
-        let cub = resolve(Settings { dataset: Some("cub".into()), ..Settings::default() }).unwrap();
+        let cub = resolve(named("cub")).unwrap();
         assert_eq!((cub.model.as_str(), cub.lr, cub.batch, cub.epochs), ("resnet50", 1e-2, 128, 100));
-        let own = resolve(Settings { data: Some("x".into()), ..Settings::default() }).unwrap();
+        let own = resolve(own("x")).unwrap();
         assert_eq!((own.dataset.as_str(), own.data_root), ("folder", Some("x".into())));
     }
 
@@ -715,16 +841,25 @@ mod tests {
         let path = folder.path().join("run.toml");
         std::fs::write(&path, "alpha = 0.5\nepochs = 7\nmask = \"random\"\n").unwrap();
         let flags = Settings { epochs: Some(3), ..Settings::default() };
-        let config = flags.over_file(&path).unwrap().resolve().unwrap();
+        let config = over_file(&flags, &path).unwrap().resolve().unwrap();
         assert_eq!((config.alpha, config.epochs, config.mask), (0.5, 3, MaskKind::Random));
-        for (text, word) in
-            [("alpa = 1", "alpa"), ("epochs = \"x\"", "epochs"), ("mask = \"all\"", "all"), ("= 1", "1")]
-        {
+        for (text, reason) in [
+            ("seed = 1\nalpa = 1", "line 2: unknown key `alpa`; --help names the settings"),
+            ("seed = 1\n\nepochs = \"x\"", "line 3: `epochs`: invalid type: string \"x\", expected usize"),
+            ("data = 1", "line 1: `data`: invalid type: integer `1`, expected path string"),
+            (
+                "mask = \"all\"",
+                "line 1: `mask`: unknown variant `all`, expected one of `true`, `random`, `full`",
+            ),
+        ] {
             std::fs::write(&path, text).unwrap();
-            let error = Settings::default().over_file(&path).unwrap_err().to_string();
-            assert!(error.contains("run.toml") && error.contains(word) && !error.contains('\n'), "{error}");
+            let error = over_file(&Settings::default(), &path).unwrap_err().to_string();
+            assert_eq!(error, format!("{}: {reason}", path.display()));
         }
-        let missing = Settings::default().over_file(&folder.path().join("none.toml")).unwrap_err();
+        std::fs::write(&path, "seed = 1\n= 1").unwrap();
+        let error = over_file(&Settings::default(), &path).unwrap_err().to_string();
+        assert!(error.contains("run.toml: line 2: ") && !error.contains('\n'), "{error}");
+        let missing = over_file(&Settings::default(), &folder.path().join("none.toml")).unwrap_err();
         assert!(missing.to_string().contains("none.toml"));
     }
 
@@ -748,7 +883,8 @@ mod tests {
         assert_eq!(with(|s| s.fraction = Some(0.0)), "--fraction must be in (0, 1], got 0");
         assert_eq!(with(|s| s.layer4_stride = Some(3)), "--layer4-stride must be 1 or 2, got 3");
         assert!(
-            with(|s| s.dataset = Some("birds".into())).starts_with("--dataset: `birds` is unknown; choose")
+            with(|s| s.source.dataset = Some("birds".into()))
+                .starts_with("--dataset: `birds` is unknown; choose")
         );
         assert!(
             with(|s| s.model = Some("vgg".into()))
@@ -760,5 +896,77 @@ mod tests {
         assert_eq!(both, "--every and --fraction exclude each other");
         let both = with(|s| (s.no_edits, s.edits) = (Some(true), Some("e.csv".into())));
         assert_eq!(both, "--no-edits and --edits exclude each other");
+    }
+
+    #[test]
+    fn settings_that_would_do_nothing_are_refused_with_what_keeps_them_from_it() {
+        let said = |base: &Settings, change: &dyn Fn(&mut Settings)| {
+            let mut settings = base.clone();
+            change(&mut settings);
+            resolve(settings)
+        };
+        // The small sets are trained by AdamW to the last epoch, photographs by SGD and selected by validation.
+        let (small, photographs) = (Settings::default(), own("x"));
+        let small = |change: &dyn Fn(&mut Settings)| said(&small, change);
+        let photographs = |change: &dyn Fn(&mut Settings)| said(&photographs, change);
+        let last = |flag| format!("--{flag} does nothing with --select last; add --select val-top1");
+        let adamw = |flag| format!("--{flag} does nothing with --optimizer adamw; add --optimizer sgd");
+        let steps = |flag| format!("--{flag} does nothing without --schedule step; add it");
+
+        assert_eq!(small(&|s| s.patience = Some(3)).unwrap_err(), last("patience"));
+        assert_eq!(small(&|s| s.top_k = Some(1)).unwrap_err(), last("top-k"));
+        let selected = small(&|s| {
+            (s.patience, s.top_k, s.select) = (Some(3), Some(1), Some(Select::ValTop1));
+        });
+        assert!(selected.is_ok() && photographs(&|s| s.patience = Some(3)).is_ok());
+        assert_eq!(small(&|s| s.nesterov = Some(true)).unwrap_err(), adamw("nesterov"));
+        assert_eq!(small(&|s| s.momentum = Some(0.5)).unwrap_err(), adamw("momentum"));
+        assert!(photographs(&|s| (s.nesterov, s.momentum) = (Some(true), Some(0.5))).is_ok());
+        assert_eq!(small(&|s| s.lr_step_epochs = Some(2)).unwrap_err(), steps("lr-step-epochs"));
+        assert_eq!(small(&|s| s.lr_gamma = Some(0.5)).unwrap_err(), steps("lr-gamma"));
+        let stepped = |s: &mut Settings| {
+            (s.lr_step_epochs, s.lr_gamma, s.schedule) = (Some(2), Some(0.5), Some(ScheduleName::Step));
+        };
+        assert!(small(&stepped).is_ok());
+        let stride = small(&|s| s.layer4_stride = Some(1)).unwrap_err();
+        assert!(
+            stride.starts_with("--layer4-stride does nothing with a --model that is no ResNet; "),
+            "{stride}"
+        );
+        assert!(photographs(&|s| s.layer4_stride = Some(1)).is_ok());
+        let guidance = small(&|s| {
+            (s.mask, s.every, s.norm) = (Some(MaskKind::Random), Some(2), Some(NormName::L1));
+        });
+        assert!(guidance.is_ok(), "at alpha 0 it waits for another alpha");
+    }
+
+    #[test]
+    fn the_whole_config_of_a_run_is_a_file_of_settings() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("args.toml");
+        let config = resolve(Settings::default()).unwrap();
+        std::fs::write(&path, toml::to_string(&config).unwrap()).unwrap();
+        assert_eq!(over_file(&Settings::default(), &path).unwrap().resolve().unwrap(), config);
+    }
+
+    #[test]
+    fn selection_needs_validation_images() {
+        let spec = pg_embedded::Spec { train: 8, val: 4, test: 4, ..pg_embedded::Spec::default() };
+        let mut set = dataset::embedded::from_spec(&spec, &dataset::Options::default()).unwrap();
+        let config = |change: fn(&mut Settings)| {
+            let mut settings = own("x");
+            change(&mut settings);
+            resolve(settings).unwrap()
+        };
+        let (patient, top, plain) =
+            (config(|s| s.patience = Some(2)), config(|s| s.top_k = Some(2)), config(|_| ()));
+        assert!(patient.check_validation(&set).is_ok() && top.check_validation(&set).is_ok());
+        set.val.clear();
+        assert!(plain.check_validation(&set).is_ok());
+        for (config, flag) in [(patient, "patience"), (top, "top-k")] {
+            let error = config.check_validation(&set).unwrap_err().to_string();
+            let expected = format!("--{flag} does nothing with an empty validation split; leave it out, ");
+            assert!(error.starts_with(&expected), "{error}");
+        }
     }
 }

@@ -99,7 +99,8 @@ fn synth_draws_samples_of_each_method() {
     for (method, pictures) in [("edits", 12), ("cutmix", 6), ("resizemix", 6), ("mixup", 3)] {
         let args =
             ["synth", "--method", method, "--count", "3", "--image-size", "16", "--out", method, "--json"];
-        assert_eq!(run(root, args).json()["pictures"], pictures, "{method}");
+        let report = run(root, args).json();
+        assert_eq!((&report["samples"], &report["pictures"]), (&3.into(), &pictures.into()), "{method}");
         let sheet = image::open(root.join(method).join("sheet.png")).unwrap();
         assert!(sheet.width() >= 3 * 16, "{method}");
     }
@@ -122,6 +123,106 @@ fn synth_draws_samples_of_each_method() {
     );
     let none = run(root, ["synth", "--data", "photos", "--out", "none"]);
     assert!(none.error(1).contains("edits"), "{none:?}");
+}
+
+#[test]
+fn synth_says_how_many_samples_it_drew() {
+    let folder = tempdir().unwrap();
+    let root = folder.path();
+    edited_photos(root, 2);
+    for (method, drawn) in [("edits", 4), ("cutmix", 4), ("mixup", 4)] {
+        let args = ["--method", method, "--data", "photos", "--edits", "edits.csv", "--image-size", "16"];
+        let run = run(root, ["synth", "--count", "99"].iter().chain(&args));
+        run.succeeded();
+        assert_eq!(run.stdout, format!("{drawn} samples drawn in synth/sheet.png\n"), "{method}");
+    }
+    let limited = ["synth", "--count", "30", "--limit-batches", "2", "--image-size", "16", "--json"];
+    assert_eq!(run(root, limited).json()["samples"], 16, "two batches of 8");
+}
+
+#[test]
+fn every_command_takes_its_settings_from_a_file_too_and_flags_override_it() {
+    let folder = tempdir().unwrap();
+    let root = folder.path();
+    trained(root);
+    edited_photos(root, 3);
+
+    let file = "data = \"photos\"\nedits = \"edits.csv\"\ncount = 5\nimage-size = 12\nout = \"drawn\"\n";
+    fs::write(root.join("synth.toml"), format!("{file}method = \"edits\"\ndifference = \"max\"\n")).unwrap();
+    let drawn = run(root, ["synth", "--config", "synth.toml", "--json"]).json();
+    assert_eq!((&drawn["samples"], &drawn["sheet"]), (&5.into(), &"drawn/sheet.png".into()));
+    let args = ["synth", "--config", "synth.toml", "--count", "2", "--method", "cutmix", "--json"];
+    assert_eq!(run(root, args).json()["samples"], 2);
+    assert_eq!(table(&root.join("drawn/samples.csv")).len(), 2);
+
+    let checkpoint = "checkpoint = \"runs/folder-1/last.safetensors\"\ndata = \"photos\"\nsplit = \"val\"\n";
+    fs::write(root.join("evaluate.toml"), format!("{checkpoint}predictions = \"file.csv\"\n")).unwrap();
+    let evaluate = ["evaluate", "--config", "evaluate.toml", "--json"];
+    assert_eq!(run(root, evaluate).json()["val_images"], 4);
+    let flags = ["--split", "train", "--predictions", "flag.csv"];
+    assert_eq!(run(root, evaluate.iter().chain(&flags)).json()["train_images"], 8);
+    assert_eq!((table(&root.join("file.csv")).len(), table(&root.join("flag.csv")).len()), (4, 8));
+
+    fs::write(root.join("explain.toml"), format!("{checkpoint}count = 3\nseed = 1\n")).unwrap();
+    let explain = ["explain", "--config", "explain.toml", "--json"];
+    assert_eq!(run(root, explain).json()["images"], 3);
+    assert_eq!(run(root, explain.iter().chain(&["--count", "2"])).json()["images"], 2);
+
+    fs::write(root.join("train.toml"), "data = \"photos\"\nout = \"elsewhere\"\nepochs = 9\n").unwrap();
+    assert_eq!(quick(root, ["--config", "train.toml"]).json()["run_dir"], "elsewhere/folder-1");
+
+    for command in ["synth", "train", "evaluate", "explain"] {
+        for (line, words) in [
+            ("sede = 2", "line 2: unknown key `sede`"),
+            ("seed = \"x\"", "line 2: `seed`: invalid type: string \"x\", expected u64"),
+            ("threads = 2", "line 2: unknown key `threads`"),
+        ] {
+            fs::write(root.join("wrong.toml"), format!("data = \"photos\"\n{line}\n")).unwrap();
+            let wrong = run(root, [command, "--config", "wrong.toml"]);
+            assert!(wrong.error(2).starts_with(&format!("wrong.toml: {words}")), "{command}: {wrong:?}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_on_batches_leaves_images_of_every_class() {
+    let folder = tempdir().unwrap();
+    let root = folder.path();
+    trained(root);
+    // 70 images a class, listed one class after the other: a batch of 64 from the top would show cats alone.
+    for class in support::CLASSES {
+        for seed in 2..70 {
+            let path = root.join(format!("photos/test/{class}/{seed:02}.png"));
+            support::photo(class, seed, 14).save(path).unwrap();
+        }
+    }
+    let args = "evaluate --data photos --checkpoint runs/folder-1/last.safetensors --limit-batches 1 --json \
+                --predictions p.csv";
+    let labels = || -> Vec<String> {
+        assert_eq!(run(root, args.split_whitespace()).json()["test_images"], 64);
+        table(&root.join("p.csv")).into_iter().map(|row| row["label"].clone()).collect()
+    };
+    let first = labels();
+    assert_eq!(first.iter().filter(|label| *label == "cat").count(), 32);
+    assert_eq!(labels(), first);
+}
+
+#[cfg(unix)]
+#[test]
+fn predictions_go_to_pipes_and_devices_too() {
+    use std::os::unix::fs::FileTypeExt;
+    let folder = tempdir().unwrap();
+    let root = folder.path();
+    trained(root);
+    let args = "evaluate --data photos --checkpoint runs/folder-1/last.safetensors --predictions";
+    let write = |place: &str| run(root, args.split_whitespace().chain([place]));
+    // A link, so that only the link would be lost if the table were renamed over it.
+    std::os::unix::fs::symlink("/dev/null", root.join("null")).unwrap();
+    write("null").succeeded();
+    assert!(fs::metadata(root.join("null")).unwrap().file_type().is_char_device());
+    assert!(write("/dev/stdout").stdout.starts_with("index,image,label,prediction,logit:cat,logit:dog\n0,"));
+    let error = write("photos");
+    assert_eq!(error.error(1), "photos: is a folder; name a file for the table");
 }
 
 #[test]

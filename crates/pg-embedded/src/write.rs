@@ -43,7 +43,8 @@ impl Embedded {
     /// edits.csv                     original,edited,label,prompt,method,seed
     /// ```
     ///
-    /// Paths in the tables are relative to the folder.
+    /// Paths in the tables are relative to the folder. A label in `edits.csv` is the class's place in alphabetical order,
+    /// from 0, as torchvision's `ImageFolder` numbers the folders of the classes.
     ///
     /// # Errors
     /// [`WriteError`] when the folder is not empty or a file cannot be written.
@@ -63,6 +64,7 @@ impl Embedded {
 
         let mut manifest =
             vec![["original", "edited", "label", "prompt", "method", "seed"].map(str::to_owned)];
+        let labels = self.alphabetical();
         let copies = self.edits.len() / self.train.len().max(1);
         let rows = self.edits.par_iter().enumerate().map(|(i, edit)| {
             let class = &self.classes[edit.label as usize];
@@ -72,7 +74,7 @@ impl Embedded {
             Ok([
                 original,
                 edited,
-                class.clone(),
+                labels[edit.label as usize].to_string(),
                 edit.prompt.clone(),
                 "procedural".to_owned(),
                 seed.0.to_string(),
@@ -80,6 +82,12 @@ impl Embedded {
         });
         manifest.extend(rows.collect::<Result<Vec<_>, WriteError>>()?);
         write_table(&folder.join("edits.csv"), &manifest)
+    }
+
+    /// The place of each class in alphabetical order.
+    fn alphabetical(&self) -> Vec<usize> {
+        let place = |class| self.classes.iter().filter(|other| *other < class).count();
+        self.classes.iter().map(place).collect()
     }
 
     /// Path of a scene, relative to the folder of the set.

@@ -30,7 +30,10 @@ fn a_written_set_reads_back() {
     let manifest = table("edits.csv");
     assert_eq!(manifest[0], ["original", "edited", "label", "prompt", "method", "seed"]);
     assert_eq!(manifest.len(), 1 + 16);
-    assert_eq!(manifest[4][..3], ["train/bird/00001.png", "edits/bird/00001-1.png", "bird"]);
+    assert_eq!(manifest[4][..3], ["train/bird/00001.png", "edits/bird/00001-1.png", "0"]);
+    let labels: Vec<&str> = manifest[1..].iter().step_by(2).map(|row| row[2].as_str()).collect();
+    // Cat, bird, fish, rabbit, whose folders are listed as bird, cat, fish, rabbit.
+    assert_eq!(labels, ["1", "0", "2", "3", "1", "0", "2", "3"]);
     for (row, edit) in manifest[1..].iter().zip(&set.edits) {
         assert_eq!(image::open(folder.path().join(&row[1])).unwrap().into_rgb8(), edit.image);
         assert!(folder.path().join("masks").join(&row[1]).exists() && folder.path().join(&row[0]).exists());

@@ -1,67 +1,55 @@
 //! Draws where a checkpoint looks.
 
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args as ClapArgs;
-use pg_classify::dataset::{Example, Picture};
+use pg_classify::dataset::Example;
+use pg_classify::evaluation::Saliency;
 use pg_classify::pictures::{spread, write_saliencies};
 use pg_tasks::sheet::{overlay, write_png};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Machine, Subject, make_folder, say};
+use super::{Configured, Machine, Subject, file_name, make_folder, say, write_table};
 
 #[derive(ClapArgs)]
 pub(crate) struct Args {
     #[command(flatten)]
-    subject: Subject,
-    /// Images to draw, evenly spread over the split.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
-    count: u32,
-    /// Folder for the pictures and the table of shares.
-    #[arg(long, value_name = "DIR", default_value = "explain")]
-    out: PathBuf,
+    said: Configured<Said>,
     #[command(flatten)]
     pub(crate) machine: Machine,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
-    let loaded = args.subject.load(&args.machine.open_device()?)?;
-    let examples = args.subject.split.examples(&loaded.dataset);
-    let chosen: Vec<Example> = spread(examples, args.count as usize).cloned().collect();
+#[derive(ClapArgs, Serialize, Deserialize)]
+struct Said {
+    #[command(flatten)]
+    #[serde(flatten)]
+    subject: Subject,
+    /// Images to draw, evenly spread over the split; 16 by default.
+    #[arg(long, value_name = "N")]
+    count: Option<NonZeroUsize>,
+    /// Folder for the pictures and the table of shares; `explain` by default.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
+    let Said { subject, count, out } = said.merged()?;
+    let out = out.unwrap_or_else(|| "explain".into());
+    let loaded = subject.load(&machine.open_device()?)?;
+    let count = count.map_or(16, NonZeroUsize::get);
+    let chosen: Vec<Example> = spread(loaded.examples(), count).cloned().collect();
     let saliencies = loaded.evaluator().saliencies(&loaded.model, &chosen)?;
-    make_folder(&args.out)?;
-    let sheet = args.out.join("sheet.png");
+    make_folder(&out)?;
+    let (sheet, table) = (out.join("sheet.png"), out.join("shares.csv"));
     write_saliencies(&saliencies, &sheet)?;
+    write_shares(&table, &saliencies, &loaded.dataset.classes, &out)?;
 
-    let table = args.out.join("shares.csv");
-    let mut bytes = Vec::new();
-    let mut writer = csv::Writer::from_writer(&mut bytes);
-    writer.write_record(["picture", "image", "label", "target_gradient_share"])?;
-    let mut shares = Vec::new();
-    for (index, saliency) in saliencies.iter().enumerate() {
-        let picture = format!("{index:04}.png");
-        write_png(&overlay(&saliency.image, &saliency.heat())?, &args.out.join(&picture))?;
-        let image = match &saliency.example.picture {
-            Picture::File(path) => path.display().to_string(),
-            Picture::Memory(_) => String::new(),
-        };
-        let share = saliency.target_share();
-        shares.extend(share);
-        let label = loaded.dataset.classes[saliency.example.label as usize].clone();
-        writer.write_record([
-            picture,
-            image,
-            label,
-            share.map_or_else(String::new, |share| share.to_string()),
-        ])?;
-    }
-    drop(writer);
-    pg_tasks::run_dir::write_atomically(&table, |file| std::io::Write::write_all(file, &bytes))
-        .context("cannot write the table of shares")?;
-
+    let shares: Vec<f64> = saliencies.iter().filter_map(Saliency::target_share).collect();
     let mean = (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64);
-    if args.machine.json {
+    if machine.json {
         say(json!({
             "images": saliencies.len(),
             "target_gradient_share": mean,
@@ -69,10 +57,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             "table": table.display().to_string(),
         }))
     } else {
-        say(format_args!("{} images drawn in {}", saliencies.len(), args.out.display()))?;
+        say(format_args!("{} images drawn in {}", saliencies.len(), out.display()))?;
         match mean {
             Some(mean) => say(format_args!("squared input gradient on the object: {:.1} %", 100.0 * mean)),
             None => say("no true masks, so no share of the gradient on the object"),
         }
     }
+}
+
+/// Draws each image in `folder` under its gradient, and lists it with the share of the gradient that lies on the object.
+fn write_shares(path: &Path, saliencies: &[Saliency], classes: &[String], folder: &Path) -> Result<()> {
+    let mut table = csv::Writer::from_writer(Vec::new());
+    table.write_record(["picture", "image", "label", "target_gradient_share"])?;
+    for (index, saliency) in saliencies.iter().enumerate() {
+        let picture = format!("{index:04}.png");
+        write_png(&overlay(&saliency.image, &saliency.heat())?, &folder.join(&picture))?;
+        let label = classes[saliency.example.label as usize].clone();
+        let share = saliency.target_share().map_or_else(String::new, |share| share.to_string());
+        table.write_record([picture, file_name(saliency.example), label, share])?;
+    }
+    write_table(path, table)
 }

@@ -6,22 +6,47 @@ pub(crate) mod synth;
 pub(crate) mod train;
 
 use std::fmt::Display;
+use std::fs;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use clap::{Args as ClapArgs, ValueEnum};
 use pg_classify::about::About;
-use pg_classify::dataset::{self, Dataset, Example};
+use pg_classify::classifier::normalise;
+use pg_classify::dataset::{self, Dataset, Example, Picture};
 use pg_classify::evaluation::Evaluator;
 use pg_classify::samples::Grid;
-use pg_classify::settings::OnCorrupt;
+use pg_classify::settings::{OnCorrupt, SettingsError, Source, over_file};
 use pg_models::Model;
 use pg_random::Seed;
 use pg_tasks::checkpoint;
 use pg_tasks::normalise::Normalise;
-use pg_tasks::run_dir::RunDirError;
+use pg_tasks::run_dir::{RunDirError, write_atomically};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// What a command may be told on the command line or in a file; `T` is a struct of options.
+#[derive(ClapArgs)]
+pub(crate) struct Configured<T: ClapArgs> {
+    #[command(flatten)]
+    said: T,
+    /// Settings from a TOML file with the flags' names as keys (all but those under Machine); flags override it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl<T: ClapArgs + Serialize + DeserializeOwned> Configured<T> {
+    /// The flags over the file.
+    pub(crate) fn merged(self) -> Result<T, SettingsError> {
+        match &self.config {
+            Some(file) => over_file(&self.said, file),
+            None => Ok(self.said),
+        }
+    }
+}
 
 /// How to run, whatever the command. None of it changes a result.
 #[derive(ClapArgs)]
@@ -29,7 +54,7 @@ pub(crate) struct Machine {
     /// Threads; all cores by default.
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
     threads: Option<u16>,
-    /// Device: cpu, cuda, cuda:N or metal.
+    /// Device: cpu, cuda, cuda:N or metal. `synth` knows cpu only.
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device, help_heading = "Machine")]
     device: DeviceName,
     /// Print one JSON object as the last line of standard output, and no progress.
@@ -61,6 +86,16 @@ impl Machine {
         self.threads.map(usize::from)
     }
 
+    /// Refuses any device but the CPU, for a command that uses no other.
+    pub(crate) fn check_cpu(&self) -> Result<(), SettingsError> {
+        let value = match self.device {
+            DeviceName::Cpu => return Ok(()),
+            DeviceName::Cuda(index) => format!("cuda:{index}"),
+            DeviceName::Metal => "metal".to_owned(),
+        };
+        Err(SettingsError::Range { flag: "device", expected: "cpu (this command uses no other)", value })
+    }
+
     /// Opens the device.
     pub(crate) fn open_device(&self) -> Result<Device> {
         match self.device {
@@ -80,7 +115,8 @@ impl Machine {
 }
 
 /// Which split of a data set to look at.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Split {
     /// Images trained on.
     Train,
@@ -99,7 +135,7 @@ impl Split {
         }
     }
 
-    pub(crate) fn examples(self, dataset: &Dataset) -> &[Example] {
+    fn examples(self, dataset: &Dataset) -> &[Example] {
         match self {
             Split::Train => &dataset.train,
             Split::Val => &dataset.val,
@@ -109,38 +145,34 @@ impl Split {
 }
 
 /// A checkpoint and the data to use it on.
-#[derive(ClapArgs)]
+#[derive(ClapArgs, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct Subject {
     /// Weights that `train` wrote: best.safetensors, last.safetensors or epoch-N.safetensors.
     #[arg(long, value_name = "FILE")]
-    checkpoint: PathBuf,
-    /// Data set; by default the one of the checkpoint.
-    #[arg(long, value_name = "NAME", help_heading = "Data")]
-    dataset: Option<String>,
-    /// Folder that holds the data set's files.
-    #[arg(long, value_name = "DIR", help_heading = "Data")]
-    data_root: Option<PathBuf>,
-    /// Your own images: FOLDER/{train,val,test}/CLASS/*. Short for --dataset folder --data-root.
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["dataset", "data_root"], help_heading = "Data")]
-    data: Option<PathBuf>,
-    /// Which split to look at.
-    #[arg(long, value_enum, default_value = "test", help_heading = "Data")]
-    pub(crate) split: Split,
-    /// What to do with an image that cannot be decoded.
-    #[arg(long, value_enum, default_value = "fail", help_heading = "Data")]
-    on_corrupt: OnCorrupt,
-    /// Stop after this many batches.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Data")]
-    limit_batches: Option<u32>,
-    /// Seed of what a command draws at random; evaluating draws nothing.
-    #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Data")]
-    pub(crate) seed: u64,
+    checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    source: Source,
+    /// Which split to look at; test by default.
+    #[arg(long, value_enum, help_heading = "Data")]
+    split: Option<Split>,
+    /// What to do with an image that cannot be decoded; fail by default.
+    #[arg(long, value_enum, help_heading = "Data")]
+    on_corrupt: Option<OnCorrupt>,
+    /// Look at this many batches of 64 images only, evenly spread over the split.
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    limit_batches: Option<NonZeroUsize>,
+    /// Changes nothing here, since nothing is drawn at random; the data set's own images stay the same.
+    #[arg(long, value_name = "S", help_heading = "Data")]
+    seed: Option<u64>,
 }
 
 /// A checkpoint ready to use.
 pub(crate) struct Loaded {
     pub(crate) model: Model,
     pub(crate) dataset: Dataset,
+    pub(crate) split: Split,
     grid: Grid,
     normalise: Normalise,
     on_corrupt: OnCorrupt,
@@ -149,39 +181,45 @@ pub(crate) struct Loaded {
 }
 
 impl Subject {
-    pub(crate) fn load(&self, device: &Device) -> Result<Loaded> {
-        let (tensors, about) = checkpoint::load::<About>(&self.checkpoint)?;
+    pub(crate) fn load(self, device: &Device) -> Result<Loaded> {
+        let checkpoint = self.checkpoint.ok_or(SettingsError::Missing { flag: "checkpoint" })?;
+        let (tensors, about) = checkpoint::load::<About>(&checkpoint)?;
         let model = Model::new(about.model.clone(), Seed(0), DType::F32, device)
-            .with_context(|| self.checkpoint.display().to_string())?;
-        model.params().load(&tensors).with_context(|| self.checkpoint.display().to_string())?;
-        let (name, root) = match &self.data {
-            Some(folder) => ("folder", Some(folder.as_path())),
-            None => (self.dataset.as_deref().unwrap_or(&about.dataset), self.data_root.as_deref()),
-        };
-        let dataset = dataset::open(name, root, &dataset::Options::default())?;
+            .with_context(|| checkpoint.display().to_string())?;
+        model.params().load(&tensors).with_context(|| checkpoint.display().to_string())?;
+        let (name, root) = self.source.resolve(&about.dataset)?;
+        let dataset = dataset::open(&name, root.as_deref(), &dataset::Options::default())?;
         if dataset.classes != about.classes {
             bail!(
                 "{}: trained on the classes {}, but the data has {}; use the data set it was trained on",
-                self.checkpoint.display(),
+                checkpoint.display(),
                 about.classes.join(", "),
                 dataset.classes.join(", "),
             );
         }
-        let grid = Grid { side: about.model.size as u32, crop: dataset.crop };
-        let normalise = if about.normalize { Normalise::IMAGENET } else { Normalise::UNIT };
+        let split = self.split.unwrap_or(Split::Test);
+        if split.examples(&dataset).is_empty() {
+            bail!("{name}: the {} split has no images; choose another --split", split.name());
+        }
         Ok(Loaded {
             model,
-            dataset,
-            grid,
-            normalise,
-            on_corrupt: self.on_corrupt,
-            limit_batches: self.limit_batches.map(|limit| limit as usize),
+            split,
+            grid: Grid { side: about.model.size as u32, crop: dataset.crop },
+            normalise: normalise(about.normalize),
+            on_corrupt: self.on_corrupt.unwrap_or(OnCorrupt::Fail),
+            limit_batches: self.limit_batches.map(NonZeroUsize::get),
             device: device.clone(),
+            dataset,
         })
     }
 }
 
 impl Loaded {
+    /// The images of the split, at least one.
+    pub(crate) fn examples(&self) -> &[Example] {
+        self.split.examples(&self.dataset)
+    }
+
     pub(crate) fn evaluator(&self) -> Evaluator<'_> {
         Evaluator::new(
             &self.dataset,
@@ -202,5 +240,27 @@ pub(crate) fn say(text: impl Display) -> Result<()> {
 
 /// Makes a folder for pictures and tables.
 pub(crate) fn make_folder(path: &Path) -> Result<()> {
-    Ok(std::fs::create_dir_all(path).map_err(|source| RunDirError::new(path, source))?)
+    Ok(fs::create_dir_all(path).map_err(|source| RunDirError::new(path, source))?)
+}
+
+/// Writes a table, whole or not at all; a pipe or a device such as `/dev/stdout` takes it as it comes.
+pub(crate) fn write_table(path: &Path, table: csv::Writer<Vec<u8>>) -> Result<()> {
+    let bytes = table.into_inner().with_context(|| path.display().to_string())?;
+    match fs::metadata(path) {
+        Ok(place) if place.is_dir() => bail!("{}: is a folder; name a file for the table", path.display()),
+        Ok(place) if !place.is_file() => {
+            let open = fs::OpenOptions::new().write(true).open(path);
+            open.and_then(|mut file| file.write_all(&bytes))
+                .with_context(|| format!("{}: cannot be written", path.display()))
+        }
+        _ => Ok(write_atomically(path, |file| file.write_all(&bytes))?),
+    }
+}
+
+/// The file of an example, for a table; empty for one that is drawn.
+pub(crate) fn file_name(example: &Example) -> String {
+    match &example.picture {
+        Picture::File(path) => path.display().to_string(),
+        Picture::Memory(_) => String::new(),
+    }
 }

@@ -1,66 +1,97 @@
 //! Writes samples with their provenance as pictures.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::{Args as ClapArgs, ValueEnum};
 use image::{GrayImage, Luma, RgbImage};
 use pg_classify::dataset::{self, Dataset};
 use pg_classify::pictures::spread;
 use pg_classify::samples::Grid;
-use pg_classify::settings::{DifferenceName, OtsuName};
+use pg_classify::settings::{DifferenceName, OtsuName, Source, check_image_size};
 use pg_embedded::{Embedded, Spec};
 use pg_provenance::{BinaryMask, Extractor};
 use pg_random::Seed;
 use pg_synth::{Batch, CutMix, Masks, Mixup, ResizeMix, SynthError, Synthesiser, Synthetic};
 use pg_tasks::sheet::{sheet, tint_non_target, write_png};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Machine, make_folder, say};
+use super::{Configured, Machine, make_folder, say, write_table};
+
+/// Samples of a batch, as --limit-batches counts them.
+const BATCH: usize = 8;
 
 #[derive(ClapArgs)]
 pub(crate) struct Args {
-    /// How samples are made.
-    #[arg(long, value_enum, default_value = "edits")]
-    method: Method,
-    /// Data set.
-    #[arg(long, value_name = "NAME", default_value = "embedded", help_heading = "Data")]
-    dataset: String,
-    /// Folder that holds the data set's files.
-    #[arg(long, value_name = "DIR", help_heading = "Data")]
-    data_root: Option<PathBuf>,
-    /// Your own images: FOLDER/{train,val,test}/CLASS/*. Short for --dataset folder --data-root.
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["dataset", "data_root"], help_heading = "Data")]
-    data: Option<PathBuf>,
-    /// Edited versions of training images (CSV or JSON lines).
-    #[arg(long, value_name = "MANIFEST", help_heading = "Data")]
-    edits: Option<PathBuf>,
-    /// Side of the samples in pixels; by default the data set's network input.
-    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(4..=4096), help_heading = "Data")]
-    image_size: Option<u32>,
-    /// Samples to write.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
-    count: u32,
-    /// How an original and its edit are compared.
-    #[arg(long, value_enum, default_value = "mean")]
-    difference: DifferenceName,
-    /// What Otsu's threshold is computed from.
-    #[arg(long, value_enum, default_value = "u8")]
-    otsu: OtsuName,
+    #[command(flatten)]
+    said: Configured<Said>,
     /// Write the whole embedded set as a folder that `train --data FOLDER --edits FOLDER/edits.csv` reads.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = [
+        "config", "method", "dataset", "data_root", "data", "edits", "image_size", "count", "difference", "otsu",
+        "limit_batches",
+    ])]
     export: bool,
-    /// Seed of everything random.
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    seed: u64,
-    /// Folder for the pictures.
-    #[arg(long, value_name = "DIR", default_value = "synth")]
-    out: PathBuf,
     #[command(flatten)]
     pub(crate) machine: Machine,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(ClapArgs, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Said {
+    /// How samples are made; edits by default.
+    #[arg(long, value_enum)]
+    method: Option<Method>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    source: Source,
+    /// Edited versions of training images (CSV or JSON lines).
+    #[arg(long, value_name = "MANIFEST", help_heading = "Data")]
+    edits: Option<PathBuf>,
+    /// Side of the samples in pixels; by default the data set's network input.
+    #[arg(long, value_name = "PIXELS", help_heading = "Data")]
+    image_size: Option<u32>,
+    /// Samples to draw, evenly spread over the data set; 16 by default, fewer if it has fewer.
+    #[arg(long, value_name = "N")]
+    count: Option<NonZeroUsize>,
+    /// Draw at most this many batches of 8 samples.
+    #[arg(long, value_name = "N")]
+    limit_batches: Option<NonZeroUsize>,
+    /// How an original and its edit are compared; mean by default.
+    #[arg(long, value_enum)]
+    difference: Option<DifferenceName>,
+    /// What Otsu's threshold is computed from; u8 by default.
+    #[arg(long, value_enum)]
+    otsu: Option<OtsuName>,
+    /// Seed of the mixes, and of the set that --export writes; the data set's own images and edits stay the same.
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Folder for the pictures; `synth` by default.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl Said {
+    fn count(&self) -> usize {
+        let most = self.limit_batches.map_or(usize::MAX, |limit| limit.get().saturating_mul(BATCH));
+        self.count.map_or(16, NonZeroUsize::get).min(most)
+    }
+
+    fn seed(&self) -> Seed {
+        Seed(self.seed.unwrap_or(0))
+    }
+}
+
+/// What was drawn.
+struct Drawn {
+    samples: usize,
+    pictures: Vec<RgbImage>,
+    table: csv::Writer<Vec<u8>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum Method {
     /// Pairs of an original and its edit, with the mask that their difference gives.
     Edits,
@@ -72,74 +103,55 @@ enum Method {
     Mixup,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.export {
-        return export(args);
+pub(crate) fn run(Args { said, export, machine }: Args) -> Result<()> {
+    machine.check_cpu()?;
+    let said = said.merged()?;
+    let out = said.out.clone().unwrap_or_else(|| "synth".into());
+    if export {
+        return write_embedded(said.seed(), &out, machine.json);
     }
-    let (name, root) = match &args.data {
-        Some(folder) => ("folder", Some(folder.as_path())),
-        None => (args.dataset.as_str(), args.data_root.as_deref()),
+    let (name, root) = said.source.clone().resolve("embedded")?;
+    said.image_size.map_or(Ok(()), check_image_size)?;
+    let options = dataset::Options { edits: said.edits.clone(), ..Default::default() };
+    let dataset = dataset::open(&name, root.as_deref(), &options)?;
+    let grid = Grid { side: said.image_size.unwrap_or(dataset.side), crop: dataset.crop };
+    make_folder(&out)?;
+    let (drawn, columns, table) = match said.method.unwrap_or(Method::Edits) {
+        Method::Edits => (edits(&said, &dataset, grid, &out)?, 4, "provenance.csv"),
+        method => (mixes(method, &said, &dataset, grid)?, 6, "samples.csv"),
     };
-    let options = dataset::Options { edits: args.edits.clone(), ..Default::default() };
-    let dataset = dataset::open(name, root, &options)?;
-    let grid = Grid { side: args.image_size.unwrap_or(dataset.side), crop: dataset.crop };
-    make_folder(&args.out)?;
-    let (pictures, columns) = match args.method {
-        Method::Edits => (edits(args, &dataset, grid)?, 4),
-        _ => (mixes(args, &dataset, grid)?, 6),
-    };
-    let path = args.out.join("sheet.png");
+    let Drawn { samples, pictures, table: rows } = drawn;
+    write_table(&out.join(table), rows)?;
+    let path = out.join("sheet.png");
     write_png(&sheet(&pictures, columns), &path)?;
-    if args.machine.json {
-        say(json!({"sheet": path.display().to_string(), "pictures": pictures.len()}))
+    if machine.json {
+        say(json!({"sheet": path.display().to_string(), "samples": samples, "pictures": pictures.len()}))
     } else {
-        say(format_args!("{} samples drawn in {}", args.count, path.display()))
+        say(format_args!("{samples} samples drawn in {}", path.display()))
     }
 }
 
 /// Writes the embedded set with its edits, manifest and true masks.
-fn export(args: &Args) -> Result<()> {
-    let set = Embedded::generate(&Spec::default(), Seed(args.seed))?;
-    set.write(&args.out, Seed(args.seed))?;
-    number_labels(&args.out.join("edits.csv"), set.classes)?;
-    if args.machine.json {
-        say(json!({"folder": args.out.display().to_string(), "edits": set.edits.len()}))
+fn write_embedded(seed: Seed, folder: &Path, json: bool) -> Result<()> {
+    let set = Embedded::generate(&Spec::default(), seed)?;
+    set.write(folder, seed)?;
+    if json {
+        say(json!({"folder": folder.display().to_string(), "edits": set.edits.len()}))
     } else {
-        say(format_args!("embedded set written to {}", args.out.display()))
+        say(format_args!("embedded set written to {}", folder.display()))
     }
-}
-
-/// Replaces the class names in a manifest of edits by what `train --data` takes for labels: the classes' places in
-/// alphabetical order, as torchvision's `ImageFolder` numbers them.
-fn number_labels(manifest: &Path, mut classes: Vec<String>) -> Result<()> {
-    classes.sort();
-    let mut reader = csv::Reader::from_path(manifest)?;
-    let header = reader.headers()?.clone();
-    let mut table = csv::Writer::from_writer(Vec::new());
-    table.write_record(&header)?;
-    for row in reader.records() {
-        let row = row?;
-        let fields = header.iter().zip(&row).map(|(column, text)| {
-            match classes.binary_search_by(|c| c.as_str().cmp(text)) {
-                Ok(label) if column == "label" => label.to_string(),
-                _ => text.to_owned(),
-            }
-        });
-        table.write_record(fields)?;
-    }
-    write_table(manifest, table)
 }
 
 /// Original, edit, mask, and the edit with its modified region tinted; the masks also as files of their own.
-fn edits(args: &Args, dataset: &Dataset, grid: Grid) -> Result<Vec<RgbImage>> {
+fn edits(said: &Said, dataset: &Dataset, grid: Grid, folder: &Path) -> Result<Drawn> {
     ensure!(
         !dataset.edits.is_empty(),
         "{}: has no edits; pass --edits MANIFEST, or another --method",
         dataset.name
     );
     let extractor = Extractor {
-        difference: args.difference.into(),
-        histogram: args.otsu.into(),
+        difference: said.difference.unwrap_or(DifferenceName::Mean).into(),
+        histogram: said.otsu.unwrap_or(OtsuName::U8).into(),
         ..Extractor::new(grid.side, grid.side)
     };
     let mut pictures = Vec::new();
@@ -153,13 +165,13 @@ fn edits(args: &Args, dataset: &Dataset, grid: Grid) -> Result<Vec<RgbImage>> {
         "modified_fraction",
         "degenerate",
     ])?;
-    for (index, edit) in spread(&dataset.edits, args.count as usize).enumerate() {
+    for (index, edit) in spread(&dataset.edits, said.count()).enumerate() {
         let original = grid.load(&dataset.train[edit.original].picture)?;
         let edited = grid.load(&edit.picture)?;
         let extraction = extractor.extract(&original, &edited)?;
         let mask = picture(&extraction.target);
         let name = format!("mask-{index:04}.png");
-        write_png(&mask, &args.out.join(&name))?;
+        write_png(&mask, &folder.join(&name))?;
         table.write_record([
             name,
             dataset.classes[edit.label as usize].clone(),
@@ -172,22 +184,21 @@ fn edits(args: &Args, dataset: &Dataset, grid: Grid) -> Result<Vec<RgbImage>> {
         let tinted = tint_non_target(&edited, &extraction.target)?;
         pictures.extend([original, edited, mask, tinted]);
     }
-    write_table(&args.out.join("provenance.csv"), table)?;
-    Ok(pictures)
+    Ok(Drawn { samples: pictures.len() / 4, pictures, table })
 }
 
 /// Each sample beside its mask, white on source A.
-fn mixes(args: &Args, dataset: &Dataset, grid: Grid) -> Result<Vec<RgbImage>> {
-    let chosen: Vec<_> = spread(&dataset.train, args.count as usize).collect();
+fn mixes(method: Method, said: &Said, dataset: &Dataset, grid: Grid) -> Result<Drawn> {
+    let chosen: Vec<_> = spread(&dataset.train, said.count()).collect();
     let images = chosen.iter().map(|example| grid.load(&example.picture)).collect::<Result<Vec<_>, _>>()?;
     let side = grid.side as usize;
     let pixels = images.iter().flat_map(planes).collect();
     let batch = Batch::new(pixels, 3, side, side, chosen.iter().map(|example| example.label).collect())?;
-    let mut rng = Seed(args.seed).stream("synth", &[]);
+    let mut rng = said.seed().stream("synth", &[]);
     let mut pictures = Vec::new();
     let mut table = csv::Writer::from_writer(Vec::new());
     table.write_record(["sample", "label_a", "label_b", "lam", "partner"])?;
-    match args.method {
+    match method {
         Method::Mixup => {
             let mixed = Mixup { alpha: 1.0 }.synthesise(&batch, &mut rng)?;
             pictures.extend(mixed.pixels.chunks(3 * side * side).map(|planes| image(planes, side)));
@@ -202,8 +213,7 @@ fn mixes(args: &Args, dataset: &Dataset, grid: Grid) -> Result<Vec<RgbImage>> {
             record(&mut table, &mixed, dataset)?;
         }
     }
-    write_table(&args.out.join("samples.csv"), table)?;
-    Ok(pictures)
+    Ok(Drawn { samples: chosen.len(), pictures, table })
 }
 
 fn masked(
@@ -229,11 +239,6 @@ fn record<P>(table: &mut csv::Writer<Vec<u8>>, mixed: &Synthetic<P>, dataset: &D
         ])?;
     }
     Ok(())
-}
-
-fn write_table(path: &Path, table: csv::Writer<Vec<u8>>) -> Result<()> {
-    let bytes = table.into_inner().with_context(|| path.display().to_string())?;
-    Ok(pg_tasks::run_dir::write_atomically(path, |file| std::io::Write::write_all(file, &bytes))?)
 }
 
 /// Red, green and blue planes in [0, 1].

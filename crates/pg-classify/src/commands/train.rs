@@ -13,7 +13,7 @@ use pg_classify::evaluation::Evaluator;
 use pg_classify::pictures::{draw_samples, spread, write_saliencies};
 use pg_classify::report;
 use pg_classify::samples::Samples;
-use pg_classify::settings::{Config, OptimizerName, Settings, SettingsError};
+use pg_classify::settings::{Config, OnCorrupt, OptimizerName, Settings, SettingsError};
 use pg_models::{Model, read_weights};
 use pg_random::Seed;
 use pg_tasks::checkpoint;
@@ -26,25 +26,18 @@ use pg_tasks::run_dir::RunDir;
 use pg_tasks::schedule::LrPlan;
 use pg_tasks::sheet::write_png;
 use pg_tasks::train::{Ending, Outcome, Setup, Task, TrainOptions};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Machine, make_folder, say};
+use super::{Configured, Machine, make_folder, say};
 
-/// Examples whose input gradient is measured after training.
-const EXPLAINED: usize = 256;
 /// Pictures on a sheet.
 const PICTURES: usize = 16;
 
 #[derive(ClapArgs)]
 pub(crate) struct Args {
     #[command(flatten)]
-    settings: Settings,
-    /// Settings from a TOML file with the flags' names as keys; flags override it.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Folder for run directories, which are numbered.
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    out: PathBuf,
+    said: Configured<Said>,
     /// Go on with the run in this directory, with the settings that it began with.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out"])]
     resume: Option<PathBuf>,
@@ -52,21 +45,35 @@ pub(crate) struct Args {
     pub(crate) machine: Machine,
 }
 
-pub(crate) fn run(args: Args) -> Result<()> {
-    let config = match (&args.resume, &args.config) {
-        (Some(dir), _) => resumed_config(dir, &args.settings)?,
-        (None, Some(file)) => args.settings.clone().over_file(file)?.resolve()?,
-        (None, None) => args.settings.clone().resolve()?,
+#[derive(ClapArgs, Serialize, Deserialize)]
+struct Said {
+    #[command(flatten)]
+    #[serde(flatten)]
+    settings: Settings,
+    /// Folder for run directories, which are numbered; `runs` by default.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
+    let Said { settings, out } = said.merged()?;
+    let config = match &resume {
+        Some(dir) => resumed_config(dir, &settings)?,
+        None => settings.resolve()?,
     };
-    let device = args.machine.open_device()?;
+    let device = machine.open_device()?;
     let interrupt = Interrupt::install()?;
 
     // What can be checked without decoding every image comes before the run directory is made.
     let options = dataset::Options { edits: config.edits.clone(), ..Default::default() };
     let dataset = dataset::open(&config.dataset, config.data_root.as_deref(), &options)?;
+    if config.on_corrupt == OnCorrupt::Fail {
+        dataset.check_files()?;
+    }
     let spec = config.model_spec(dataset.classes.len());
     let model = Model::new(spec, Seed(config.seed), DType::F32, &device)?;
-    if args.resume.is_none() {
+    if resume.is_none() {
+        config.check_validation(&dataset)?;
         load_pretrained(&model, &config)?;
     }
     let samples = Arc::new(Samples::prepare(&dataset, &config)?);
@@ -74,7 +81,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let evaluator = Evaluator::new(
         &dataset,
         samples.grid(),
-        normalise(&dataset),
+        normalise(dataset.normalize),
         config.on_corrupt,
         config.limit_batches,
         &device,
@@ -86,15 +93,15 @@ pub(crate) fn run(args: Args) -> Result<()> {
     optimizer.groups().check(model.params().vars())?;
     let pictures = draw_samples(&samples, &config, PICTURES)?;
 
-    let dir = match &args.resume {
+    let dir = match &resume {
         Some(path) => RunDir::open(path)?,
-        None => RunDir::create(&args.out, &config.dataset)?,
+        None => RunDir::create(&out.unwrap_or_else(|| "runs".into()), &config.dataset)?,
     };
     let about = About::new(&dataset, &config);
-    let progress = Progress::new(!args.machine.json, config.epochs);
+    let progress = Progress::new(!machine.json, config.epochs);
     let options = train_options(&config, task.steps_per_epoch());
     let setup = Setup { task: &task, params: model.params(), optimizer, options, dir: &dir, about, progress };
-    let trainer = if args.resume.is_some() {
+    let trainer = if resume.is_some() {
         setup.resume()?
     } else {
         dir.write_args(&config)?;
@@ -102,7 +109,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         setup.start()?
     };
     let outcome = trainer.interruptible(interrupt).run()?;
-    finish(&args, &outcome, &model, &evaluator, &dataset, &config, &dir)
+    finish(machine.json, &outcome, &model, &evaluator, &dataset, &config, &dir)
 }
 
 /// The settings of a run that is resumed; it takes no others, since it must end as if it had never stopped.
@@ -152,13 +159,15 @@ fn describe(dataset: &Dataset, model: &Model, samples: &Samples, config: &Config
     );
     let found = samples.preparation();
     if found.edits + found.dropped > 0 {
+        let modified =
+            found.modified.map_or_else(String::new, |share| format!(", {:.0} % modified", 100.0 * share));
+        let separability =
+            found.separability.map_or_else(String::new, |eta| format!(", separability {eta:.2}"));
         tracing::info!(
-            "{} edits ({} dropped, {} without a mask), {:.0} % modified, separability {:.2}",
+            "{} edits ({} dropped, {} without a mask){modified}{separability}",
             found.edits,
             found.dropped,
             found.unguided,
-            100.0 * found.modified,
-            found.separability,
         );
     }
     tracing::info!("{}: {} parameters, alpha {}", config.model, model.params().count(), config.alpha);
@@ -225,7 +234,7 @@ fn train_options(config: &Config, batches_per_epoch: usize) -> TrainOptions {
 
 /// Scores the selected weights on the test split, which nothing has looked at before, and reports.
 fn finish(
-    args: &Args,
+    json: bool,
     outcome: &Outcome,
     model: &Model,
     evaluator: &Evaluator,
@@ -238,7 +247,7 @@ fn finish(
         tracing::warn!("saved; go on with: pg-classify train --resume {}", dir.path().display());
         let run_dir = dir.path().display().to_string();
         let report = json!({"ending": outcome.ending, "epochs": outcome.epochs, "run_dir": run_dir});
-        return if args.machine.json { say(&report) } else { Ok(()) };
+        return if json { say(&report) } else { Ok(()) };
     }
     let (weights, _) = checkpoint::load::<About>(&dir.file("best.safetensors"))?;
     model.params().load(&weights)?;
@@ -250,10 +259,9 @@ fn finish(
         text = format!("{}{text}", report::text("val", &val, dataset));
         values.extend(report::flat("val", &val, dataset));
     }
-    let explained: Vec<_> = spread(&dataset.test, EXPLAINED).cloned().collect();
-    let share = evaluator.target_gradient_share(model, &explained)?;
+    let share = evaluator.target_gradient_share(model, &dataset.test)?;
     if let Some(share) = share {
-        text.push_str(&format!("  squared input gradient on the object {:.1} %\n", 100.0 * share));
+        text.push_str(&report::share_line(share));
     }
     make_folder(&dir.file("explain"))?;
     let pictured: Vec<_> = spread(&dataset.test, PICTURES).cloned().collect();
@@ -281,7 +289,7 @@ fn finish(
     pg_tasks::run_dir::write_atomically(&dir.file("report.json"), |file| {
         serde_json::to_writer_pretty(file, &values).map_err(Into::into)
     })?;
-    if args.machine.json {
+    if json {
         say(Value::Object(values))
     } else {
         say(format_args!("{text}run directory: {}", dir.path().display()))

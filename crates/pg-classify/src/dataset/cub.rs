@@ -178,34 +178,33 @@ mod tests {
 
     #[test]
     fn broken_lists_are_refused_with_their_line() {
-        assert_eq!(
-            broken("image_class_labels.txt", "\n3 2\n", "\n3 7\n"),
-            "image_class_labels.txt:3: the value of image 3 is `7`, expected a class of classes.txt"
-        );
-        assert_eq!(
-            broken("image_class_labels.txt", "\n3 2\n", "\n3 two\n"),
-            "image_class_labels.txt:3: the value of image 3 is `two`, expected a number"
-        );
-        assert_eq!(
-            broken("train_test_split.txt", "\n3 1\n", "\n3 2\n"),
-            "train_test_split.txt:3: the value of image 3 is `2`, expected 0 or 1"
-        );
-        assert_eq!(
-            broken("train_test_split.txt", "\n3 1\n", "\n"),
-            "train_test_split.txt: no line for image 3 of images.txt; unpack the archive again"
-        );
-        assert_eq!(
-            broken("images.txt", "\n3 002", "\n2 002"),
-            "images.txt:3: `2` is listed twice (first on line 2); remove one"
-        );
-        assert_eq!(
-            broken("images.txt", "\n3 002.Some_Bird/3.jpg", "\nnonsense"),
-            "images.txt:3: the line is `nonsense`, expected an id, a space and a value"
-        );
-        assert_eq!(
-            broken("images.txt", "/3.jpg", "/33.jpg").split_once(" exist").unwrap().0,
-            "images.txt:3: image images/002.Some_Bird/33.jpg does not"
-        );
+        let (labels, split, images) = ("image_class_labels.txt", "train_test_split.txt", "images.txt");
+        for (file, from, to, expected) in [
+            (
+                labels,
+                "\n3 2\n",
+                "\n3 7\n",
+                ":3: the value of image 3 is `7`, expected a class of classes.txt",
+            ),
+            (labels, "\n3 2\n", "\n3 two\n", ":3: the value of image 3 is `two`, expected a number"),
+            (split, "\n3 1\n", "\n3 2\n", ":3: the value of image 3 is `2`, expected 0 or 1"),
+            (split, "\n3 1\n", "\n", ": no line for image 3 of images.txt; unpack the archive again"),
+            (images, "\n3 002", "\n2 002", ":3: `2` is listed twice (first on line 2); remove one"),
+            (
+                images,
+                "\n3 002.Some_Bird/3.jpg",
+                "\nnonsense",
+                ":3: the line is `nonsense`, expected an id, a space and a value",
+            ),
+            (
+                images,
+                "/3.jpg",
+                "/33.jpg",
+                ":3: image images/002.Some_Bird/33.jpg does not exist; unpack the archive again",
+            ),
+        ] {
+            assert_eq!(broken(file, from, to), format!("{file}{expected}"));
+        }
         assert_eq!(
             broken("classes.txt", "1 001", "3 003"),
             "image_class_labels.txt:2: the value of image 2 is `1`, expected a class of classes.txt"

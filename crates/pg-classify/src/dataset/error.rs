@@ -22,6 +22,16 @@ pub enum DatasetError {
         /// Where to get the set.
         advice: String,
     },
+    /// The set could not be had from the Hugging Face hub.
+    #[error("{dataset}: cannot be fetched from the Hugging Face hub ({reason}); {advice}")]
+    Hub {
+        /// Name of the set.
+        dataset: String,
+        /// What the hub's client said.
+        reason: String,
+        /// Where else to get the set.
+        advice: String,
+    },
     /// A file or folder is not there.
     #[error("{}: not found; {advice}", path.display())]
     Missing {

@@ -42,7 +42,41 @@ struct Pools {
 /// and [`DatasetError::EditsUnsupported`] when the options name edits.
 pub fn open_decoy(root: &Path, options: &Options) -> Result<Dataset, DatasetError> {
     edits::refuse("decoy-mnist", options)?;
-    let Pools { mut learn, test } = read(root)?;
+    decoyed_set(read(root)?, options)
+}
+
+/// As [`open_decoy`] with all four files, but from the Hugging Face hub (`ylecun/mnist`), whose files then stay in the
+/// hub's local cache.
+///
+/// # Errors
+/// [`DatasetError::Hub`] if they can neither be found there nor fetched.
+#[cfg(feature = "hub")]
+pub fn fetch_decoy(options: &Options) -> Result<Dataset, DatasetError> {
+    edits::refuse("decoy-mnist", options)?;
+    let fetch = || {
+        let mnist = candle_datasets::vision::mnist::load()?;
+        Ok(Pools {
+            learn: digits(&mnist.train_images, &mnist.train_labels)?,
+            test: digits(&mnist.test_images, &mnist.test_labels)?,
+        })
+    };
+    let pools = fetch().map_err(|source: candle_core::Error| DatasetError::Hub {
+        dataset: "decoy-mnist".to_owned(),
+        reason: source.to_string().lines().next().unwrap_or_default().to_owned(),
+        advice: manifest::advice("decoy-mnist"),
+    })?;
+    decoyed_set(pools, options)
+}
+
+/// Images (n, 784) in [0, 1] and labels (n,) as bytes.
+#[cfg(feature = "hub")]
+fn digits(images: &candle_core::Tensor, labels: &candle_core::Tensor) -> candle_core::Result<Digits> {
+    let byte = |value: f32| (255.0 * value).round() as u8;
+    let images = images.to_vec2::<f32>()?.into_iter().map(|image| image.into_iter().map(byte).collect());
+    Ok(images.zip(labels.to_vec1::<u8>()?).collect())
+}
+
+fn decoyed_set(Pools { mut learn, test }: Pools, options: &Options) -> Result<Dataset, DatasetError> {
     let val = learn.split_off(learn.len() - learn.len() / 10);
     let mut set = Dataset::empty("decoy-mnist", (0..10).map(|digit| digit.to_string()).collect());
     set.side = SIDE as u32;
@@ -193,6 +227,18 @@ mod tests {
         };
         assert_eq!(targets(0), targets(0));
         assert_ne!(targets(0), targets(1));
+    }
+
+    #[cfg(feature = "hub")]
+    #[test]
+    fn fetched_digits_are_those_of_the_files() {
+        use candle_core::{Device, Tensor};
+        let bytes: Vec<u8> = (0..2 * 784).map(|n| (n % 256) as u8).collect();
+        let shares: Vec<f32> = bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+        let images = Tensor::from_vec(shares, (2, 784), &Device::Cpu).unwrap();
+        let labels = Tensor::new(&[7_u8, 3], &Device::Cpu).unwrap();
+        let expected: Digits = bytes.chunks(784).map(<[u8]>::to_vec).zip([7, 3]).collect();
+        assert_eq!(digits(&images, &labels).unwrap(), expected);
     }
 
     #[test]
