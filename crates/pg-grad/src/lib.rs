@@ -49,6 +49,7 @@ mod pass;
 mod provenance;
 pub mod second_order;
 mod step;
+mod tape;
 mod threads;
 
 pub use error::{Error, Result};

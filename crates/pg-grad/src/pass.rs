@@ -1,12 +1,13 @@
 //! What a backward pass is for. It decides which work the operations of this crate may skip.
 
 use crate::error::Result;
+use crate::tape;
 use candle_core::backprop::GradStore;
 use candle_core::{Tensor, TensorId, Var};
 use std::cell::Cell;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Pass {
+pub(crate) enum Pass {
     /// Everything, with a graph: what candle's own `backward` means.
     Full,
     /// The gradient of one input only, with a graph: gradients of weights are not computed.
@@ -17,6 +18,11 @@ enum Pass {
 
 thread_local! {
     static PASS: Cell<Pass> = const { Cell::new(Pass::Full) };
+}
+
+/// What the backward pass that runs on this thread is for.
+pub(crate) fn current() -> Pass {
+    PASS.get()
 }
 
 fn during<T>(pass: Pass, f: impl FnOnce() -> T) -> T {
@@ -36,7 +42,7 @@ fn during<T>(pass: Pass, f: impl FnOnce() -> T) -> T {
 /// # Errors
 /// Whatever an operation's backward pass reports.
 pub fn backward(loss: &Tensor) -> Result<GradStore> {
-    let mut gradients = during(Pass::Last, || loss.backward())?;
+    let mut gradients = during(Pass::Last, || differentiate(loss))?;
     let ids: Vec<_> = gradients.get_ids().copied().collect();
     for id in ids {
         if let Some(gradient) = gradients.get_id(id).map(Tensor::detach) {
@@ -48,7 +54,11 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
 
 /// A backward pass with a graph in which no weight needs its gradient.
 pub(crate) fn backward_to_input(score: &Tensor, x: &Var) -> Result<GradStore> {
-    Ok(during(Pass::InputOnly(x.id()), || score.backward())?)
+    during(Pass::InputOnly(x.id()), || differentiate(score))
+}
+
+fn differentiate(loss: &Tensor) -> Result<GradStore> {
+    if tape::is_on() { tape::backward(loss) } else { Ok(loss.backward()?) }
 }
 
 /// What an operation's backward pass should work on: `tensor`, without its graph if this is the last pass.

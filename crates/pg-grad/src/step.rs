@@ -6,6 +6,7 @@ use crate::input_gradient::{input_gradient_detached, summed_score};
 use crate::lazy::Turn;
 use crate::pass::backward;
 use crate::provenance::Provenance;
+use crate::tape;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use std::result::Result as StdResult;
@@ -53,6 +54,7 @@ impl Guidance {
         criterion: impl Fn(&Tensor) -> StdResult<Tensor, C>,
     ) -> Result<Step> {
         self.check()?;
+        let _scope = tape::Scope::new()?;
         match turn {
             None => plain_step(x, network, criterion),
             Some(Turn { scale, samples: None }) => {

@@ -72,7 +72,8 @@ pub fn affine<T: Float>(g: &ChannelGeometry, x: &[T], scale: &[T], shift: &[T], 
 /// `y = x - mean of the channel`.
 pub fn center<T: Float>(g: &ChannelGeometry, x: &[T], y: &mut [T]) {
     let count = g.count() as f64;
-    let means: Vec<f64> = sums(g, |line| line_sum(&x[line])).into_iter().map(|sum| sum / count).collect();
+    let means: Vec<f64> =
+        sums(g, |_, line| [line_sum(&x[line])]).into_iter().map(|[sum]| sum / count).collect();
     map(g, x, y, |x, channel| T::from_f64(x.into() - means[channel]));
 }
 
@@ -83,14 +84,14 @@ pub fn fill<T: Float>(g: &ChannelGeometry, value: &[T], y: &mut [T]) {
 
 /// `sum[channel] = sum of x`.
 pub fn sum<T: Float>(g: &ChannelGeometry, x: &[T], sum: &mut [T]) {
-    let sums = sums(g, |line| line_sum(&x[line]));
-    sum.iter_mut().zip(sums).for_each(|(sum, value)| *sum = T::from_f64(value));
+    let sums = sums(g, |_, line| [line_sum(&x[line])]);
+    sum.iter_mut().zip(sums).for_each(|(sum, [value])| *sum = T::from_f64(value));
 }
 
 /// `dot[channel] = sum of x * y`.
 pub fn dot<T: Float>(g: &ChannelGeometry, x: &[T], y: &[T], dot: &mut [T]) {
-    let sums = sums(g, |line| line_dot(&x[line.clone()], &y[line]));
-    dot.iter_mut().zip(sums).for_each(|(dot, value)| *dot = T::from_f64(value));
+    let sums = sums(g, |_, line| [line_dot(&x[line.clone()], &y[line])]);
+    dot.iter_mut().zip(sums).for_each(|(dot, [value])| *dot = T::from_f64(value));
 }
 
 /// Calls `f(line, channel, elements of the line in y)` for each line of `inner` elements.
@@ -110,16 +111,37 @@ fn map<T: Float>(g: &ChannelGeometry, x: &[T], y: &mut [T], f: impl Fn(T, usize)
     });
 }
 
-/// One sum a channel of `line_sum(range of the line)`.
-fn sums(g: &ChannelGeometry, line_sum: impl Fn(Range<usize>) -> f64 + Sync) -> Vec<f64> {
-    let lines: Vec<f64> = (0..g.outer * g.channels)
+/// `y = f(channel, elements of the slices)`, element by element, in f64.
+pub(crate) fn map_lines<T: Float, const N: usize>(
+    g: &ChannelGeometry,
+    slices: [&[T]; N],
+    y: &mut [T],
+    f: impl Fn(usize, [f64; N]) -> f64 + Sync,
+) {
+    assert!(slices.iter().all(|slice| slice.len() == g.elements()), "inputs of {g:?}");
+    for_each_line(g, y, |line, channel, y| {
+        let slices = slices.map(|slice| &slice[line * g.inner..][..y.len()]);
+        for (i, y) in y.iter_mut().enumerate() {
+            *y = T::from_f64(f(channel, slices.map(|slice| slice[i].into())));
+        }
+    });
+}
+
+/// `M` sums a channel, of `line_sums(channel, range of the line)`.
+pub(crate) fn sums<const M: usize>(
+    g: &ChannelGeometry,
+    line_sums: impl Fn(usize, Range<usize>) -> [f64; M] + Sync,
+) -> Vec<[f64; M]> {
+    let lines: Vec<[f64; M]> = (0..g.outer * g.channels)
         .into_par_iter()
         .with_min_len(g.lines_a_task())
-        .map(|line| line_sum(line * g.inner..(line + 1) * g.inner))
+        .map(|line| line_sums(line % g.channels, line * g.inner..(line + 1) * g.inner))
         .collect();
-    let mut sums = vec![0.0; g.channels];
+    let mut sums = vec![[0.0; M]; g.channels];
     for lines in lines.chunks_exact(g.channels) {
-        sums.iter_mut().zip(lines).for_each(|(sum, line)| *sum += line);
+        for (sums, line) in sums.iter_mut().zip(lines) {
+            sums.iter_mut().zip(line).for_each(|(sum, line)| *sum += line);
+        }
     }
     sums
 }

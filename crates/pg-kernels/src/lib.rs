@@ -23,8 +23,10 @@
 //! # Ok::<(), pg_kernels::ShapeError>(())
 //! ```
 
+pub mod batch_norm;
 pub mod channels;
 pub mod conv2d;
+pub mod elementwise;
 mod geometry;
 mod matmul;
 pub mod max_pool2d;

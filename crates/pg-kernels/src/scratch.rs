@@ -14,18 +14,19 @@ thread_local! {
 /// Calls `f` with `len` numbers that begin at a cache line and hold whatever was last written there.
 pub(crate) fn with_scratch<T: Float, R>(len: usize, f: impl FnOnce(&mut [T]) -> R) -> R {
     let len = len * size_of::<T>() / size_of::<f32>();
-    // Taken, not borrowed: while `f` waits for its own tasks, this thread may run another's.
-    let mut buffer = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
     let room = len + LINE / size_of::<f32>();
+    // Taken, not borrowed: while `f` waits for its own tasks, this thread may run another's. The smallest that fits.
+    let mut buffer = FREE.with_borrow_mut(|free| {
+        let fit = free.partition_point(|buffer| buffer.len() < room);
+        if fit < free.len() { free.remove(fit) } else { free.pop().unwrap_or_default() }
+    });
     if buffer.len() < room {
         buffer = vec![0.0; room];
     }
     let start = buffer.as_ptr().align_offset(LINE).min(room - len);
     let result = f(bytemuck::cast_slice_mut(&mut buffer[start..start + len]));
     FREE.with_borrow_mut(|free| {
-        free.push(buffer);
-        // The largest comes first.
-        free.sort_unstable_by_key(Vec::len);
+        free.insert(free.partition_point(|other| other.len() < buffer.len()), buffer);
     });
     result
 }
@@ -40,6 +41,10 @@ mod tests {
             let inner = with_scratch(10, |inner: &mut [f32]| inner.as_ptr().addr());
             assert_eq!((outer.as_ptr().addr() % 64, inner % 64, outer.len()), (0, 0, 1000));
             outer.as_ptr().addr()
+        });
+        // A small request leaves the large buffer to a large one.
+        with_scratch(10, |_: &mut [f32]| {
+            with_scratch(1000, |again: &mut [f64]| assert_eq!(again.as_ptr().addr(), first));
         });
         assert_eq!(with_scratch(999, |again: &mut [f64]| again.as_ptr().addr()), first);
     }

@@ -14,7 +14,7 @@
 
 use super::conv2d::{contiguous, is_float};
 use crate::error::{Error, Result};
-use crate::pass;
+use crate::{pass, tape};
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor, bail,
 };
@@ -45,7 +45,14 @@ pub fn channel_affine(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tens
     expect_shape("scale", scale, &channels)?;
     expect_shape("shift", shift, &channels)?;
     if has_kernels(x) {
-        Ok(x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, Affine)?)
+        Ok(tape::apply3(
+            &x.contiguous()?,
+            &scale.contiguous()?,
+            &shift.contiguous()?,
+            Affine,
+            // x is read for the gradient of the scale alone.
+            [scale.track_op(), true, false],
+        )?)
     } else {
         channel_shift(&channel_scale(x, scale)?, shift)
     }
@@ -115,7 +122,7 @@ impl Single {
     fn apply(self, x: &Tensor, full: &Shape) -> Result<Tensor> {
         let geometry = ChannelGeometry::new(full.dims())?;
         if has_kernels(x) {
-            Ok(x.contiguous()?.apply_op1(SingleMap { geometry, map: self })?)
+            Ok(tape::apply1(&x.contiguous()?, SingleMap { geometry, map: self }, [false], false)?)
         } else {
             Ok(self.with_candle(x)?)
         }
@@ -192,9 +199,23 @@ impl Pair {
             Pair::Dot => expect_shape("second factor", y, x.dims())?,
         }
         if has_kernels(x) {
-            Ok(x.contiguous()?.apply_op2(&y.contiguous()?, PairMap { geometry, map: self })?)
+            Ok(tape::apply2(
+                &x.contiguous()?,
+                &y.contiguous()?,
+                PairMap { geometry, map: self },
+                self.reads(y),
+            )?)
         } else {
             Ok(self.with_candle(x, y)?)
+        }
+    }
+
+    /// Which of x and y the derivative reads.
+    fn reads(self, y: &Tensor) -> tape::Reads<2> {
+        match self {
+            Pair::Scale => [y.track_op(), true],
+            Pair::Shift => [false, true],
+            Pair::Dot => [true, true],
         }
     }
 

@@ -10,7 +10,7 @@
 
 use super::{Conv2dOptions, dims4};
 use crate::error::Result;
-use crate::pass;
+use crate::{pass, tape};
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result as CandleResult, Shape, Tensor, bail};
 use pg_kernels::{Conv2dGeometry, conv2d as kernels};
 
@@ -84,7 +84,7 @@ struct Conv2dMap {
 }
 
 fn apply(map: Map, geometry: Conv2dGeometry, a: &Tensor, b: &Tensor) -> CandleResult<Tensor> {
-    a.contiguous()?.apply_op2(&b.contiguous()?, Conv2dMap { map, geometry })
+    tape::apply2(&a.contiguous()?, &b.contiguous()?, Conv2dMap { map, geometry }, [true, true])
 }
 
 impl Conv2dMap {
@@ -152,7 +152,7 @@ impl CustomOp2 for Conv2dMap {
 }
 
 /// The elements of a contiguous layout.
-pub(super) fn contiguous<'a, T>(data: &'a [T], layout: &Layout) -> CandleResult<&'a [T]> {
+pub(crate) fn contiguous<'a, T>(data: &'a [T], layout: &Layout) -> CandleResult<&'a [T]> {
     match layout.contiguous_offsets() {
         Some((start, end)) => Ok(&data[start..end]),
         None => Err(candle_core::Error::RequiresContiguous { op: "pg-grad" }),

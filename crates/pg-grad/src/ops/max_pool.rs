@@ -4,7 +4,7 @@
 use super::conv2d::contiguous;
 use super::{Pool2dOptions, dims4};
 use crate::error::Result;
-use crate::pass;
+use crate::{pass, tape};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, bail};
 use pg_kernels::{Pool2dGeometry, max_pool2d as kernels, pick};
 
@@ -18,13 +18,11 @@ pub fn max_pool2d(x: &Tensor, options: Pool2dOptions) -> Result<Tensor> {
     let [n, c, h, w] = dims4(x)?;
     let geometry = Pool2dGeometry::new([n, c, h, w], options)?;
     let (oh, ow) = geometry.output_size();
-    let planes = x.reshape((n * c, h * w))?;
-    let pooled = if x.device().is_cpu() {
+    if x.device().is_cpu() {
         let winners = x.contiguous()?.apply_op1_no_bwd(&Winners(geometry))?;
-        Pick::Gather { length: h * w }.apply(&planes, &winners.reshape((n * c, oh * ow))?)?
-    } else {
-        select_from_windows(&planes, &geometry)?
-    };
+        return Ok(Pick { way: Way::Gather, planes: (h, w) }.apply(x, &winners)?);
+    }
+    let pooled = select_from_windows(&x.reshape((n * c, h * w))?, &geometry)?;
     Ok(pooled.reshape((n, c, oh, ow))?)
 }
 
@@ -48,29 +46,36 @@ impl CustomOp1 for Winners {
     }
 }
 
-/// Picks from rows of `length` elements, or puts what was picked back. Each is the other's derivative. (candle's
-/// own scatter-add has a wrong one.)
+/// Picks from planes (n, channels, height, width) by indices (n, channels, ., .), or puts what was picked back. Each is
+/// the other's derivative. (candle's own scatter-add has a wrong one.)
 #[derive(Clone, Copy)]
-enum Pick {
-    Gather { length: usize },
-    ScatterAdd { length: usize },
+struct Pick {
+    way: Way,
+    /// Height and width of the planes.
+    planes: (usize, usize),
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Gather,
+    ScatterAdd,
 }
 
 impl Pick {
     fn apply(self, values: &Tensor, indices: &Tensor) -> CandleResult<Tensor> {
-        values.contiguous()?.apply_op2(indices, self)
+        tape::apply2(&values.contiguous()?, indices, self, [false, true])
     }
 
-    fn run<T: pg_kernels::Float>(self, values: &[T], indices: &[u32], rows: usize) -> Vec<T> {
-        let count = indices.len() / rows;
-        match self {
-            Pick::Gather { length } => {
+    fn run<T: pg_kernels::Float>(self, values: &[T], indices: &[u32], count: usize) -> Vec<T> {
+        let length = self.planes.0 * self.planes.1;
+        match self.way {
+            Way::Gather => {
                 let mut picked = vec![T::default(); indices.len()];
                 pick::gather(values, length, indices, count, &mut picked);
                 picked
             }
-            Pick::ScatterAdd { length } => {
-                let mut result = vec![T::default(); rows * length];
+            Way::ScatterAdd => {
+                let mut result = vec![T::default(); indices.len() / count * length];
                 pick::scatter_add(values, indices, count, length, &mut result);
                 result
             }
@@ -90,19 +95,19 @@ impl CustomOp2 for Pick {
         i: &CpuStorage,
         li: &Layout,
     ) -> CandleResult<(CpuStorage, Shape)> {
-        let (rows, count) = li.shape().dims2()?;
+        let (n, c, height, width) = li.shape().dims4()?;
         let CpuStorage::U32(indices) = i else { bail!("indices must be u32") };
-        let indices = contiguous(indices, li)?;
+        let (indices, count) = (contiguous(indices, li)?, height * width);
         let result = match v {
-            CpuStorage::F32(v) => CpuStorage::F32(self.run(contiguous(v, lv)?, indices, rows)),
-            CpuStorage::F64(v) => CpuStorage::F64(self.run(contiguous(v, lv)?, indices, rows)),
+            CpuStorage::F32(v) => CpuStorage::F32(self.run(contiguous(v, lv)?, indices, count)),
+            CpuStorage::F64(v) => CpuStorage::F64(self.run(contiguous(v, lv)?, indices, count)),
             _ => bail!("max_pool2d wants f32 or f64"),
         };
-        let columns = match *self {
-            Pick::Gather { .. } => count,
-            Pick::ScatterAdd { length } => length,
+        let (height, width) = match self.way {
+            Way::Gather => (height, width),
+            Way::ScatterAdd => self.planes,
         };
-        Ok((result, Shape::from((rows, columns))))
+        Ok((result, Shape::from((n, c, height, width))))
     }
 
     fn bwd(
@@ -112,11 +117,11 @@ impl CustomOp2 for Pick {
         _: &Tensor,
         grad: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
-        let transposed = match *self {
-            Pick::Gather { length } => Pick::ScatterAdd { length },
-            Pick::ScatterAdd { length } => Pick::Gather { length },
+        let way = match self.way {
+            Way::Gather => Way::ScatterAdd,
+            Way::ScatterAdd => Way::Gather,
         };
-        Ok((Some(transposed.apply(&pass::operand(grad), indices)?), None))
+        Ok((Some(Pick { way, ..*self }.apply(&pass::operand(grad), indices)?), None))
     }
 }
 

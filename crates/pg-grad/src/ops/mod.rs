@@ -1,5 +1,6 @@
 //! The twice-differentiable operations, one a file.
 
+mod add;
 mod avg_pool;
 mod batch_norm;
 mod channels;
@@ -16,11 +17,13 @@ mod separable;
 mod sigmoid;
 mod softmax;
 
+pub use add::add;
 pub use avg_pool::{avg_pool2d, global_avg_pool2d};
 pub use batch_norm::{BatchMoments, batch_norm, batch_norm_with_moments};
 pub use channels::{
     channel_affine, channel_center, channel_dot, channel_fill, channel_scale, channel_shift, channel_sum,
 };
+pub(crate) use conv2d::contiguous;
 pub use conv2d::conv2d;
 pub use dropout::dropout;
 pub use gelu::gelu;

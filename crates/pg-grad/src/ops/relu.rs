@@ -2,8 +2,9 @@
 
 use super::conv2d::{contiguous, is_float};
 use crate::error::Result;
-use crate::pass;
+use crate::{pass, tape};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, bail};
+use pg_kernels::{Float, elementwise};
 
 /// max(x, 0), any shape.
 ///
@@ -11,7 +12,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResu
 /// If candle fails.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() && is_float(x.dtype()) {
-        Ok(x.contiguous()?.apply_op1(Relu)?)
+        Ok(tape::apply1(&x.contiguous()?, Relu, [false], true)?)
     } else {
         Ok(x.le(0f64)?.where_cond(&x.zeros_like()?, x)?)
     }
@@ -26,12 +27,8 @@ impl CustomOp1 for Relu {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         let result = match storage {
-            CpuStorage::F32(x) => {
-                CpuStorage::F32(contiguous(x, layout)?.iter().map(|&x| rectify(x)).collect())
-            }
-            CpuStorage::F64(x) => {
-                CpuStorage::F64(contiguous(x, layout)?.iter().map(|&x| rectify(x)).collect())
-            }
+            CpuStorage::F32(x) => CpuStorage::F32(elementwise::map(contiguous(x, layout)?, rectify)),
+            CpuStorage::F64(x) => CpuStorage::F64(elementwise::map(contiguous(x, layout)?, rectify)),
             _ => bail!("relu wants f32 or f64"),
         };
         Ok((result, layout.shape().clone()))
@@ -43,13 +40,13 @@ impl CustomOp1 for Relu {
 }
 
 /// Not `max`: NaN must stay NaN, so that a broken run shows.
-fn rectify<T: PartialOrd + Default>(x: T) -> T {
+fn rectify<T: Float>(x: T) -> T {
     if x <= T::default() { T::default() } else { x }
 }
 
 /// `grad` where `y` > 0, else 0. Linear in `grad`; its derivative by `y` is 0 wherever there is one.
 fn where_positive(grad: &Tensor, y: &Tensor) -> CandleResult<Tensor> {
-    grad.contiguous()?.apply_op2(y, WherePositive)
+    tape::apply2(&grad.contiguous()?, y, WherePositive, [false, true])
 }
 
 struct WherePositive;
@@ -66,8 +63,8 @@ impl CustomOp2 for WherePositive {
         y: &CpuStorage,
         ly: &Layout,
     ) -> CandleResult<(CpuStorage, Shape)> {
-        fn select<T: PartialOrd + Default + Copy>(grad: &[T], y: &[T]) -> Vec<T> {
-            grad.iter().zip(y).map(|(&g, &y)| if y > T::default() { g } else { T::default() }).collect()
+        fn select<T: Float>(grad: &[T], y: &[T]) -> Vec<T> {
+            elementwise::map2(grad, y, |g, y| if y > T::default() { g } else { T::default() })
         }
         let result = match (g, y) {
             (CpuStorage::F32(g), CpuStorage::F32(y)) => {

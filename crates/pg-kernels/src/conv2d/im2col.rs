@@ -10,7 +10,8 @@
 //!   weight gradient    weight (out x R) +=  gradient (out x P) columns^T (P x R)
 //! ```
 //!
-//! Samples run in parallel, and in the weight gradient, which sums over samples, channels.
+//! Samples run in parallel. The weight gradient, which sums over them, runs in parts of the samples, or over filters
+//! where the kernel is too large for several sums.
 
 use super::Conv2dGeometry;
 use crate::geometry::Axis;
@@ -67,10 +68,10 @@ pub(super) fn input_gradient<T: Float>(
         });
 }
 
-/// Elements of the columns that the weight gradient keeps at a time.
-const COLUMNS: usize = 1 << 22;
+/// Elements that the weight gradient stacks at a time; so few in tests that they see several rounds.
+const STACKED: usize = if cfg!(test) { 400 } else { 1 << 22 };
 /// Elements of a kernel that is summed in parts at once: of larger ones, one sum is kept.
-const SMALL_KERNEL: usize = 1 << 18;
+const SMALL_KERNEL: usize = if cfg!(test) { 40 } else { 1 << 18 };
 /// Parts that the sum over samples is cut into.
 const PARTS: usize = 8;
 
@@ -114,7 +115,7 @@ fn sum_samples<T: Float>(
 ) {
     let (rows, positions) = (g.rows(), g.positions());
     let (in_len, out_len) = (g.channels * g.in_plane(), g.out_channels * positions);
-    let samples = (COLUMNS / (rows * positions)).max(1);
+    let samples = (STACKED / ((rows + g.group_out()) * positions)).max(1);
     for (group, sum) in weight_gradient.chunks_exact_mut(g.group_out() * rows).enumerate() {
         let rounds = input.chunks(samples * in_len).zip(gradient.chunks(samples * out_len));
         for (round, (input, gradient)) in rounds.enumerate() {

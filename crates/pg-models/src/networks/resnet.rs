@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::layers::{BatchNorm, Conv2d, Linear, Mode};
 use crate::params::Builder;
 use candle_core::Tensor;
-use pg_grad::ops::{Pool2dOptions, global_avg_pool2d, max_pool2d, relu};
+use pg_grad::ops::{Pool2dOptions, add, global_avg_pool2d, max_pool2d, relu};
 
 /// Which residual branch a network is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +116,6 @@ impl Residual {
             Some((conv, norm)) => norm.forward(&conv.forward(x)?, mode)?,
             None => x.clone(),
         };
-        Ok(relu(&(y + shortcut)?)?)
+        Ok(relu(&add(&y, &shortcut)?)?)
     }
 }

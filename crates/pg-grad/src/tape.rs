@@ -1,0 +1,393 @@
+//! A record of one step, so that its backward passes need not be candle's.
+//!
+//! candle's backward adds every gradient to a tensor of zeros, and its graph keeps both, each operation's arguments
+//! and its result. In a guided step, whose first backward passes are themselves differentiated, that is several times
+//! the memory that the arithmetic needs. So while a [`Scope`] lives, CPU operations of this crate are written down here
+//! instead, each with just the tensors that its derivative reads, and [`backward`] walks the record:
+//!
+//! ```text
+//!   record     conv2d   relu   | candle: reshape, matmul, ... |   conv2d      in the order of their making
+//!              entry    entry  |          segment             |   entry
+//!   backward   <------------------------------------------------------------ from the loss
+//! ```
+//!
+//! What candle computed between two entries is a *segment*: candle differentiates it, down to the recorded tensors it
+//! began from. To candle these look like results of an operation on an anchor, whose backward hands the gradient over
+//! to the record. A gradient that will be differentiated again is made of recorded operations and segments, too.
+
+use crate::error::Result;
+use crate::ops::{add, contiguous};
+use crate::pass::{self, Pass};
+use candle_core::backprop::GradStore;
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result as CandleResult, Shape,
+    Storage, Tensor, TensorId, Var, WithDType, bail,
+};
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Mutex;
+
+thread_local! {
+    static TAPE: RefCell<Option<Tape>> = const { RefCell::new(None) };
+    static CAUGHT: RefCell<Option<HashMap<TensorId, Tensor>>> = const { RefCell::new(None) };
+}
+
+struct Tape {
+    entries: Vec<Option<Rc<Entry>>>,
+    /// Where the entry of a result is.
+    places: HashMap<TensorId, usize>,
+    anchor: Var,
+}
+
+/// An operation's gradients by its arguments, from the gradient by its result.
+type Derivative = dyn Fn(&Tensor) -> CandleResult<Vec<Option<Tensor>>>;
+
+struct Entry {
+    arguments: Vec<TensorId>,
+    result: TensorId,
+    derivative: Box<Derivative>,
+}
+
+/// While it lives, this thread's operations are recorded. Inside another scope it does nothing.
+pub(crate) struct Scope {
+    outermost: bool,
+}
+
+impl Scope {
+    pub(crate) fn new() -> Result<Self> {
+        let outermost = !is_on();
+        if outermost {
+            let anchor = Var::zeros((), DType::F32, &Device::Cpu)?;
+            let tape = Tape { entries: Vec::new(), places: HashMap::new(), anchor };
+            TAPE.with_borrow_mut(|place| *place = Some(tape));
+        }
+        Ok(Self { outermost })
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        if self.outermost {
+            // Dropped outside the borrow: tensors may be let go in it.
+            let tape = TAPE.with_borrow_mut(Option::take);
+            drop(tape);
+        }
+    }
+}
+
+/// Whether this thread records.
+pub(crate) fn is_on() -> bool {
+    TAPE.with_borrow(Option::is_some)
+}
+
+/// How the operations of this crate are applied: recorded, without a graph, or in candle's graph.
+enum Way {
+    Record,
+    Forget,
+    Candle,
+}
+
+fn way(arguments: &[&Tensor]) -> Way {
+    if !is_on() || !arguments.iter().all(|a| a.device().is_cpu()) {
+        Way::Candle
+    } else if pass::current() == Pass::Last || !arguments.iter().any(|a| a.track_op()) {
+        Way::Forget
+    } else {
+        Way::Record
+    }
+}
+
+/// Which arguments the derivative reads the values of. It sees the shapes of all.
+pub(crate) type Reads<const N: usize> = [bool; N];
+
+/// `x.apply_op1(op)`; the derivative reads the result if `reads_result`.
+pub(crate) fn apply1(
+    x: &Tensor,
+    op: impl CustomOp1 + Send + Sync + 'static,
+    reads: Reads<1>,
+    reads_result: bool,
+) -> CandleResult<Tensor> {
+    match way(&[x]) {
+        Way::Candle => x.apply_op1(op),
+        Way::Forget => x.apply_op1_no_bwd(&op),
+        Way::Record => {
+            let y = result(cpu(x, |x, lx| op.cpu_fwd(x, lx))?)?;
+            let (x_saved, y_saved) = (saved(x, reads[0])?, saved(&y, reads_result)?);
+            record(&[x], &y, move |grad| Ok(vec![op.bwd(&x_saved, &y_saved, grad)?]))?;
+            Ok(y)
+        }
+    }
+}
+
+/// `x.apply_op2(y, op)`.
+pub(crate) fn apply2(
+    x: &Tensor,
+    y: &Tensor,
+    op: impl CustomOp2 + Send + Sync + 'static,
+    reads: Reads<2>,
+) -> CandleResult<Tensor> {
+    match way(&[x, y]) {
+        Way::Candle => x.apply_op2(y, op),
+        Way::Forget => x.apply_op2_no_bwd(y, &op),
+        Way::Record => {
+            let z = result(cpu(x, |x, lx| cpu(y, |y, ly| op.cpu_fwd(x, lx, y, ly)))?)?;
+            let (x_saved, y_saved, z_saved) = (saved(x, reads[0])?, saved(y, reads[1])?, saved(&z, false)?);
+            record(&[x, y], &z, move |grad| {
+                let (x, y) = op.bwd(&x_saved, &y_saved, &z_saved, grad)?;
+                Ok(vec![x, y])
+            })?;
+            Ok(z)
+        }
+    }
+}
+
+/// `x.apply_op3(y, z, op)`.
+pub(crate) fn apply3(
+    x: &Tensor,
+    y: &Tensor,
+    z: &Tensor,
+    op: impl CustomOp3 + Send + Sync + 'static,
+    reads: Reads<3>,
+) -> CandleResult<Tensor> {
+    match way(&[x, y, z]) {
+        Way::Candle => x.apply_op3(y, z, op),
+        Way::Forget => x.apply_op3_no_bwd(y, z, &op),
+        Way::Record => {
+            let computed = cpu(x, |x, lx| cpu(y, |y, ly| cpu(z, |z, lz| op.cpu_fwd(x, lx, y, ly, z, lz))))?;
+            let w = result(computed)?;
+            let kept = [saved(x, reads[0])?, saved(y, reads[1])?, saved(z, reads[2])?, saved(&w, false)?];
+            record(&[x, y, z], &w, move |grad| {
+                let (x, y, z) = op.bwd(&kept[0], &kept[1], &kept[2], &kept[3], grad)?;
+                Ok(vec![x, y, z])
+            })?;
+            Ok(w)
+        }
+    }
+}
+
+/// An operation of which candle has no description: only while a step is recorded.
+pub(crate) fn apply<T: WithDType>(
+    arguments: &[&Tensor],
+    shape: &Shape,
+    computed: Vec<T>,
+    derivative: impl Fn(&Tensor) -> CandleResult<Vec<Option<Tensor>>> + 'static,
+) -> CandleResult<Tensor> {
+    match way(arguments) {
+        Way::Record => {
+            let y = result((T::to_cpu_storage_owned(computed), shape.clone()))?;
+            record(arguments, &y, derivative)?;
+            Ok(y)
+        }
+        _ => Tensor::from_vec(computed, shape.clone(), &Device::Cpu),
+    }
+}
+
+/// The elements of contiguous tensors on the CPU.
+pub(crate) fn with_slices<T: WithDType, R, const N: usize>(
+    tensors: [&Tensor; N],
+    f: impl FnOnce([&[T]; N]) -> R,
+) -> CandleResult<R> {
+    let guards = tensors.map(Tensor::storage_and_layout);
+    let mut slices: [&[T]; N] = [&[]; N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        let Storage::Cpu(storage) = &**storage else {
+            bail!("the record of a step takes tensors on the CPU")
+        };
+        *slice = contiguous(T::cpu_storage_as_slice(storage)?, layout)?;
+    }
+    Ok(f(slices))
+}
+
+/// Calls `f` with the storage of a tensor on the CPU.
+fn cpu<T>(x: &Tensor, f: impl FnOnce(&CpuStorage, &Layout) -> CandleResult<T>) -> CandleResult<T> {
+    let (storage, layout) = x.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => f(storage, layout),
+        _ => bail!("the record of a step takes tensors on the CPU"),
+    }
+}
+
+/// A tensor, or, if nobody reads its values, one of the same shape that takes no memory.
+fn saved(x: &Tensor, is_read: bool) -> CandleResult<Tensor> {
+    if is_read { Ok(x.clone()) } else { Tensor::zeros((), x.dtype(), x.device())?.broadcast_as(x.shape()) }
+}
+
+/// A tensor that hangs from the anchor in candle's graph.
+fn result(computed: (CpuStorage, Shape)) -> CandleResult<Tensor> {
+    let Some(anchor) = TAPE.with_borrow(|tape| tape.as_ref().map(|tape| tape.anchor.clone())) else {
+        bail!("nothing is being recorded");
+    };
+    anchor.apply_op1(Anchored(Mutex::new(Some(computed))))
+}
+
+struct Anchored(Mutex<Option<(CpuStorage, Shape)>>);
+
+impl CustomOp1 for Anchored {
+    fn name(&self) -> &'static str {
+        "pg-recorded"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        match self.0.lock().ok().and_then(|mut computed| computed.take()) {
+            Some(computed) => Ok(computed),
+            None => bail!("a recorded result is made once"),
+        }
+    }
+
+    fn bwd(&self, _: &Tensor, result: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
+        CAUGHT.with_borrow_mut(|caught| match caught {
+            Some(caught) => {
+                caught.insert(result.id(), grad.clone());
+                Ok(None)
+            }
+            None => bail!("inside a guided step, differentiate with pg_grad::backward, not with candle's"),
+        })
+    }
+}
+
+/// Writes down that `result` came from `arguments`.
+fn record(
+    arguments: &[&Tensor],
+    result: &Tensor,
+    derivative: impl Fn(&Tensor) -> CandleResult<Vec<Option<Tensor>>> + 'static,
+) -> CandleResult<()> {
+    for argument in arguments {
+        record_segment(argument)?;
+    }
+    let arguments = arguments.iter().map(|a| a.id()).collect();
+    push(Entry { arguments, result: result.id(), derivative: Box::new(derivative) });
+    Ok(())
+}
+
+fn push(entry: Entry) {
+    TAPE.with_borrow_mut(|tape| {
+        if let Some(tape) = tape {
+            tape.places.insert(entry.result, tape.entries.len());
+            tape.entries.push(Some(Rc::new(entry)));
+        }
+    });
+}
+
+fn is_recorded(id: TensorId) -> bool {
+    TAPE.with_borrow(|tape| tape.as_ref().is_some_and(|tape| tape.places.contains_key(&id)))
+}
+
+/// Writes down how candle computed `x` from recorded tensors and variables, if it did.
+fn record_segment(x: &Tensor) -> CandleResult<()> {
+    if !x.track_op() || x.is_variable() || is_recorded(x.id()) {
+        return Ok(());
+    }
+    let arguments: Vec<TensorId> = x
+        .sorted_nodes()
+        .into_iter()
+        .filter(|n| n.is_variable() || is_recorded(n.id()))
+        .map(Tensor::id)
+        .collect();
+    let (y, of) = (x.clone(), arguments.clone());
+    push(Entry {
+        arguments,
+        result: x.id(),
+        derivative: Box::new(move |grad| segment_gradients(&y, &of, grad)),
+    });
+    Ok(())
+}
+
+fn segment_gradients(y: &Tensor, arguments: &[TensorId], grad: &Tensor) -> CandleResult<Vec<Option<Tensor>>> {
+    let last = pass::current() == Pass::Last;
+    let grad = if last { grad.detach() } else { boundary(grad)? };
+    let outer = CAUGHT.replace(Some(HashMap::new()));
+    let store = (y * &grad)?.sum_all()?.backward();
+    let mut caught = CAUGHT.replace(outer).unwrap_or_default();
+    let store = store?;
+    let mut of = |id: &TensorId| caught.remove(id).or_else(|| store.get_id(*id).cloned());
+    Ok(arguments.iter().map(|id| of(id).map(|g| if last { g.detach() } else { g })).collect())
+}
+
+/// The gradient as a recorded tensor, so that candle's backward through a product with it stops there.
+fn boundary(grad: &Tensor) -> CandleResult<Tensor> {
+    if !grad.track_op() || is_recorded(grad.id()) {
+        return Ok(grad.clone());
+    }
+    apply1(&grad.contiguous()?, Identity, [false], false)
+}
+
+struct Identity;
+
+impl CustomOp1 for Identity {
+    fn name(&self) -> &'static str {
+        "pg-identity"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+        let copy = match x {
+            CpuStorage::F32(x) => CpuStorage::F32(contiguous(x, layout)?.to_vec()),
+            CpuStorage::F64(x) => CpuStorage::F64(contiguous(x, layout)?.to_vec()),
+            _ => bail!("gradients are f32 or f64"),
+        };
+        Ok((copy, layout.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
+        Ok(Some(grad.clone()))
+    }
+}
+
+/// The gradient of `loss` by the variables it was computed from: in the last pass all, and the record is used up; else
+/// that of the step's input alone, and it is recorded itself.
+pub(crate) fn backward(loss: &Tensor) -> Result<GradStore> {
+    record_segment(loss)?;
+    let mut gradients = HashMap::from([(loss.id(), loss.ones_like()?)]);
+    let wanted = wanted();
+    let Some(last) = TAPE.with_borrow(|tape| tape.as_ref()?.places.get(&loss.id()).copied()) else {
+        return Ok(GradStore::default());
+    };
+    for place in (0..=last).rev() {
+        let Some(entry) = take(place) else { continue };
+        let Some(grad) = gradients.remove(&entry.result) else { continue };
+        if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&entry.result)) {
+            continue;
+        }
+        let found = (entry.derivative)(&grad)?;
+        drop(grad);
+        for (&argument, grad) in entry.arguments.iter().zip(found) {
+            let Some(grad) = grad else { continue };
+            if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&argument)) {
+                continue;
+            }
+            let sum = match gradients.remove(&argument) {
+                Some(other) => add(&other, &grad)?,
+                None => grad,
+            };
+            gradients.insert(argument, sum);
+        }
+    }
+    let mut store = GradStore::default();
+    for (id, gradient) in gradients {
+        store.insert_id(id, gradient);
+    }
+    Ok(store)
+}
+
+/// The entry at a place; in the last pass it is let go of.
+fn take(place: usize) -> Option<Rc<Entry>> {
+    let last = pass::current() == Pass::Last;
+    TAPE.with_borrow_mut(|tape| {
+        let entry = tape.as_mut()?.entries.get_mut(place)?;
+        if last { entry.take() } else { entry.clone() }
+    })
+}
+
+/// The tensors that lead to the input whose gradient alone is wanted; None if all are.
+fn wanted() -> Option<HashSet<TensorId>> {
+    let Pass::InputOnly(input) = pass::current() else { return None };
+    let mut wanted = HashSet::from([input]);
+    TAPE.with_borrow(|tape| {
+        for entry in tape.iter().flat_map(|tape| &tape.entries).flatten() {
+            if entry.arguments.iter().any(|id| wanted.contains(id)) {
+                wanted.insert(entry.result);
+            }
+        }
+    });
+    Some(wanted)
+}
