@@ -333,8 +333,8 @@ impl CustomOp1 for Identity {
     }
 }
 
-/// The gradient of `loss` by the variables it was computed from: in the last pass all, and the record is used up; else
-/// that of the step's input alone, and it is recorded itself.
+/// The gradient of `loss` by the variables it was computed from: in the last pass all, and what leads to `loss` is
+/// used up; else that of the step's input alone, and it is recorded itself.
 pub(crate) fn backward(loss: &Tensor) -> Result<GradStore> {
     record_segment(loss)?;
     let mut gradients = HashMap::from([(loss.id(), loss.ones_like()?)]);
@@ -343,11 +343,7 @@ pub(crate) fn backward(loss: &Tensor) -> Result<GradStore> {
         return Ok(GradStore::default());
     };
     for place in (0..=last).rev() {
-        let Some(entry) = take(place) else { continue };
-        let Some(grad) = gradients.remove(&entry.result) else { continue };
-        if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&entry.result)) {
-            continue;
-        }
+        let Some((entry, grad)) = take(place, &mut gradients) else { continue };
         let found = (entry.derivative)(&grad)?;
         drop(grad);
         for (&argument, grad) in entry.arguments.iter().zip(found) {
@@ -369,12 +365,14 @@ pub(crate) fn backward(loss: &Tensor) -> Result<GradStore> {
     Ok(store)
 }
 
-/// The entry at a place; in the last pass it is let go of.
-fn take(place: usize) -> Option<Rc<Entry>> {
+/// The entry at a place and the gradient by its result, if there is one. In the last pass the record lets go of it.
+fn take(place: usize, gradients: &mut HashMap<TensorId, Tensor>) -> Option<(Rc<Entry>, Tensor)> {
     let last = pass::current() == Pass::Last;
     TAPE.with_borrow_mut(|tape| {
         let entry = tape.as_mut()?.entries.get_mut(place)?;
-        if last { entry.take() } else { entry.clone() }
+        let grad = gradients.remove(&entry.as_ref()?.result)?;
+        let entry = if last { entry.take() } else { entry.clone() };
+        Some((entry?, grad))
     })
 }
 
@@ -390,4 +388,72 @@ fn wanted() -> Option<HashSet<TensorId>> {
         }
     });
     Some(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Scope, is_on};
+    use crate::ops::{
+        Conv2dOptions, Pool2dOptions, add, batch_norm, channel_shift, conv2d, linear, max_pool2d, relu,
+        softmax,
+    };
+    use crate::{Guidance, Provenance, Result, backward};
+    use candle_core::{Device, Tensor, Var};
+
+    fn var(shape: &[usize], salt: usize) -> Var {
+        let len = shape.iter().product();
+        let values: Vec<f64> = (0..len).map(|i| ((i * 97 + salt * 31) % 509) as f64 / 254.5 - 1.0).collect();
+        Var::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    fn weights() -> Vec<Var> {
+        let shapes: [&[usize]; 7] = [&[4, 2, 3, 3], &[4], &[4], &[4, 4, 1, 1], &[4], &[3, 36], &[3]];
+        shapes.iter().enumerate().map(|(salt, shape)| var(shape, salt)).collect()
+    }
+
+    /// Recorded operations with candle's between, before and after them; one tensor is read twice.
+    fn network(x: &Tensor, w: &[Var]) -> Result<Tensor> {
+        let same = Conv2dOptions { padding: (1, 1), ..Conv2dOptions::default() };
+        let pool = Pool2dOptions { kernel_size: (2, 2), stride: (2, 2), padding: (0, 0) };
+        let y = conv2d(&(x * 1.5)?, &w[0], same)?;
+        let y = relu(&batch_norm(&y, &w[1], &w[2], 1e-5)?.0)?;
+        let branch = channel_shift(&conv2d(&y.tanh()?, &w[3], Conv2dOptions::default())?, &w[4])?;
+        let y = max_pool2d(&relu(&add(&branch, &y)?)?, pool)?;
+        linear(&y.flatten_from(1)?, &w[5], Some(&w[6]))
+    }
+
+    fn gradients(records: bool) -> Vec<f64> {
+        let (w, x) = (weights(), var(&[3, 2, 6, 6], 9));
+        let classes = Tensor::new(&[0u32, 2, 1], &Device::Cpu).unwrap();
+        let others = Tensor::new(&[1u32, 0, 1], &Device::Cpu).unwrap();
+        let mask = var(&[3, 1, 6, 6], 8).ge(0.0).unwrap().to_dtype(candle_core::DType::F64).unwrap();
+        let provenance = Provenance::mixed(&classes, &others, &mask).unwrap();
+        let scope = records.then(|| Scope::new().unwrap());
+        assert_eq!(is_on(), records);
+        let logits = network(&x, &w).unwrap();
+        let loss = Guidance::new(1.0).loss(&logits, &x, &provenance).unwrap();
+        let total = (softmax(&logits, 1).unwrap().sqr().unwrap().sum_all().unwrap() + loss).unwrap();
+        let gradients = backward(&total).unwrap();
+        drop(scope);
+        let of = |v: &Var| gradients.get(v).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        w.iter().chain([&x]).flat_map(of).collect()
+    }
+
+    #[test]
+    fn a_record_gives_the_derivatives_of_candles_graph() {
+        let (recorded, candle) = (gradients(true), gradients(false));
+        assert_eq!(recorded.len(), candle.len());
+        for (r, c) in recorded.iter().zip(&candle) {
+            assert!((r - c).abs() < 1e-9 * c.abs().max(1.0), "{r} != {c}");
+        }
+        assert!(!is_on());
+    }
+
+    #[test]
+    fn candles_backward_is_refused_while_recording() {
+        let _scope = Scope::new().unwrap();
+        let y = relu(&var(&[2, 3], 1)).unwrap().sum_all().unwrap();
+        assert!(y.backward().unwrap_err().to_string().contains("pg_grad::backward"));
+        assert!(backward(&y).is_ok());
+    }
 }

@@ -57,6 +57,12 @@ proptest! {
     }
 
     #[test]
+    fn add_by_both(shape in (1usize..3, 1usize..4, 1usize..6), salt in 0u64..1000) {
+        let shape = [shape.0, shape.1, shape.2];
+        check(&[random(&shape, salt), random(&shape, salt + 1)], |t| add(&t[0], &t[1])?.sqr());
+    }
+
+    #[test]
     fn global_avg_pool2d_by_input(shape in (1usize..3, 1usize..4, 1usize..6, 1usize..6), salt in 0u64..1000) {
         let x = random(&[shape.0, shape.1, shape.2, shape.3], salt);
         check(&[x], |t| global_avg_pool2d(&t[0])?.sqr());
