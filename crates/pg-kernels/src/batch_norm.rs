@@ -43,10 +43,10 @@ impl Moments {
         Self { mean, variance, inverse_deviation }
     }
 
-    /// z of an element.
-    #[inline(always)]
-    fn standard(&self, channel: usize, x: f64) -> f64 {
-        (x - self.mean[channel]) * self.inverse_deviation[channel]
+    /// z of the elements of a channel.
+    fn standard(&self, channel: usize) -> impl Fn(f64) -> f64 + use<> {
+        let (mean, inverse_deviation) = (self.mean[channel], self.inverse_deviation[channel]);
+        move |x| (x - mean) * inverse_deviation
     }
 }
 
@@ -59,9 +59,9 @@ pub fn forward<T: Float>(
     bias: &[T],
     y: &mut [T],
 ) {
-    map_lines(g, [x], y, |channel, [x]| {
-        let (w, b): (f64, f64) = (weight[channel].into(), bias[channel].into());
-        w * moments.standard(channel, x) + b
+    map_lines(g, [x], y, |channel| {
+        let (w, b, z) = (weight[channel].into(), bias[channel].into(), moments.standard(channel));
+        move |[x]| w * z(x) + b
     });
 }
 
@@ -76,48 +76,49 @@ pub fn input_gradient<T: Float>(
 ) -> (Vec<T>, Vec<T>) {
     let count = g.count() as f64;
     let totals = sums(g, |channel, line| {
-        line_sum([&x[line.clone()], &dy[line]], |[x, dy]| [dy, dy * moments.standard(channel, x)])
+        let z = moments.standard(channel);
+        line_sum([&x[line.clone()], &dy[line]], |[x, dy]| [dy, dy * z(x)])
     });
-    map_lines(g, [x, dy], dx, |channel, [x, dy]| {
-        let [sum, dot] = totals[channel];
-        let scale: f64 = Into::<f64>::into(weight[channel]) * moments.inverse_deviation[channel];
-        scale * (dy - sum / count - moments.standard(channel, x) * (dot / count))
+    map_lines(g, [x, dy], dx, |channel| {
+        let (z, [dy_mean, dy_z]) = (moments.standard(channel), totals[channel].map(|sum| sum / count));
+        let scale = weight[channel].into() * moments.inverse_deviation[channel];
+        move |[x, dy]| scale * (dy - dy_mean - z(x) * dy_z)
     });
     (totals.iter().map(|t| T::from_f64(t[1])).collect(), totals.iter().map(|t| T::from_f64(t[0])).collect())
 }
 
-/// Gradients of sum(`v` dx): writes that by `x` and that by `dy`, returns that by the weight.
-#[allow(clippy::too_many_arguments)]
+/// The gradient of sum(`v` dx), of which `dx` is that of `dy`: writes that by `x` and that by `dy`, returns that by the
+/// weight.
 pub fn second<T: Float>(
     g: &ChannelGeometry,
     moments: &Moments,
-    x: &[T],
-    weight: &[T],
-    dy: &[T],
-    v: &[T],
+    [x, weight, dy, v]: [&[T]; 4],
     by_x: &mut [T],
     by_dy: &mut [T],
 ) -> Vec<T> {
     let count = g.count() as f64;
-    let means = sums(g, |channel, line| {
+    let totals = sums(g, |channel, line| {
+        let z = moments.standard(channel);
         line_sum([&x[line.clone()], &dy[line.clone()], &v[line]], |[x, dy, v]| {
-            let z = moments.standard(channel, x);
-            [dy, v, dy * z, v * z, dy * v]
+            [dy, v, dy * z(x), v * z(x), dy * v]
         })
     });
-    let means: Vec<[f64; 5]> = means.into_iter().map(|sums| sums.map(|sum| sum / count)).collect();
+    let means: Vec<[f64; 5]> = totals.into_iter().map(|sums| sums.map(|sum| sum / count)).collect();
     let correlation = |[dy, v, dy_z, v_z, dy_v]: [f64; 5]| dy_v - dy * v - dy_z * v_z;
-    map_lines(g, [x, v], by_dy, |channel, [x, v]| {
-        let scale: f64 = Into::<f64>::into(weight[channel]) * moments.inverse_deviation[channel];
-        scale * (v - means[channel][1] - moments.standard(channel, x) * means[channel][3])
+    map_lines(g, [x, v], by_dy, |channel| {
+        let (z, [_, v_mean, _, v_z, _]) = (moments.standard(channel), means[channel]);
+        let scale = weight[channel].into() * moments.inverse_deviation[channel];
+        move |[x, v]| scale * (v - v_mean - z(x) * v_z)
     });
-    map_lines(g, [x, dy, v], by_x, |channel, [x, dy, v]| {
-        let r = moments.inverse_deviation[channel];
-        let scale = -Into::<f64>::into(weight[channel]) * r * r;
-        let [mean_dy, mean_v, dy_z, v_z, _] = means[channel];
-        let z = moments.standard(channel, x);
-        let (p_v, p_dy) = (v - mean_v - z * v_z, dy - mean_dy - z * dy_z);
-        scale * (z * correlation(means[channel]) + dy_z * p_v + v_z * p_dy)
+    map_lines(g, [x, dy, v], by_x, |channel| {
+        let (z, [dy_mean, v_mean, dy_z, v_z, _]) = (moments.standard(channel), means[channel]);
+        let correlation = correlation(means[channel]);
+        let scale = -weight[channel].into() * moments.inverse_deviation[channel].powi(2);
+        move |[x, dy, v]| {
+            let z = z(x);
+            let (p_v, p_dy) = (v - v_mean - z * v_z, dy - dy_mean - z * dy_z);
+            scale * (z * correlation + dy_z * p_v + v_z * p_dy)
+        }
     });
     let by_weight = |(&means, r): (&[f64; 5], &f64)| T::from_f64(r * count * correlation(means));
     means.iter().zip(&moments.inverse_deviation).map(by_weight).collect()
@@ -215,7 +216,7 @@ mod tests {
         assert_close(&dx, &central(&x, |x| case.first(x, &case.weight)));
         assert_close(&dw, &central(&case.weight, |w| case.first(&x, w)));
         let (mut by_x, mut by_dy) = (vec![0.0; n], vec![0.0; n]);
-        let by_weight = second(&g, &moments, &x, &case.weight, &case.dy, &case.v, &mut by_x, &mut by_dy);
+        let by_weight = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v], &mut by_x, &mut by_dy);
         assert_close(&by_x, &central(&x, |x| case.second(x, &case.weight, &case.dy)));
         assert_close(&by_dy, &central(&case.dy, |dy| case.second(&x, &case.weight, dy)));
         assert_close(&by_weight, &central(&case.weight, |w| case.second(&x, w, &case.dy)));

@@ -111,18 +111,19 @@ fn map<T: Float>(g: &ChannelGeometry, x: &[T], y: &mut [T], f: impl Fn(T, usize)
     });
 }
 
-/// `y = f(channel, elements of the slices)`, element by element, in f64.
-pub(crate) fn map_lines<T: Float, const N: usize>(
+/// `y = f(channel)(elements of the slices)`, element by element, in f64.
+pub(crate) fn map_lines<T: Float, const N: usize, F: Fn([f64; N]) -> f64>(
     g: &ChannelGeometry,
     slices: [&[T]; N],
     y: &mut [T],
-    f: impl Fn(usize, [f64; N]) -> f64 + Sync,
+    f: impl Fn(usize) -> F + Sync,
 ) {
     assert!(slices.iter().all(|slice| slice.len() == g.elements()), "inputs of {g:?}");
     for_each_line(g, y, |line, channel, y| {
         let slices = slices.map(|slice| &slice[line * g.inner..][..y.len()]);
+        let f = f(channel);
         for (i, y) in y.iter_mut().enumerate() {
-            *y = T::from_f64(f(channel, slices.map(|slice| slice[i].into())));
+            *y = T::from_f64(f(slices.map(|slice| slice[i].into())));
         }
     });
 }

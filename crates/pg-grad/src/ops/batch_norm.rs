@@ -121,7 +121,7 @@ impl Recorded {
         let (by_x, by_weight, by_dy) =
             tape::with_slices([&self.x, &self.weight, dy, &v], |[x, w, dy, v]: [&[T]; 4]| {
                 let (mut by_x, mut by_dy) = (vec![T::default(); x.len()], vec![T::default(); x.len()]);
-                let by_weight = kernels::second(&self.g, &self.moments, x, w, dy, v, &mut by_x, &mut by_dy);
+                let by_weight = kernels::second(&self.g, &self.moments, [x, w, dy, v], &mut by_x, &mut by_dy);
                 (by_x, by_weight, by_dy)
             })?;
         let like_x = |values| Tensor::from_vec(values, self.x.shape(), &Device::Cpu);
