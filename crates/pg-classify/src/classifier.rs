@@ -180,7 +180,8 @@ struct BatchMaker {
 }
 
 impl BatchMaker {
-    /// The batch of these samples; `None` if all of them were skipped.
+    /// The batch of these samples; `None` if skipping left none of them, or of several a single one: batch statistics of
+    /// one sample do not exist.
     fn make(&self, indices: &[usize]) -> Result<Option<Batch>, ClassifyError> {
         let loaded: Vec<_> = indices
             .par_iter()
@@ -202,7 +203,7 @@ impl BatchMaker {
             guided.push(if target.is_some() { 1.0 } else { 0.0 });
             append_mask(&mut masks, target.as_ref(), self.samples.grid().side);
         }
-        if images.is_empty() {
+        if images.len() < indices.len().min(2) {
             return Ok(None);
         }
         let side = self.samples.grid().side as usize;
@@ -222,4 +223,46 @@ fn append_mask(masks: &mut Vec<f32>, target: Option<&BinaryMask>, side: u32) {
 /// How images become network input: normalised by the mean and standard deviation of ImageNet, or left in [0, 1].
 pub fn normalise(by_imagenet: bool) -> Normalise {
     if by_imagenet { Normalise::IMAGENET } else { Normalise::UNIT }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::dataset::{Options, Picture, embedded};
+    use crate::settings::Settings;
+    use pg_embedded::Spec;
+
+    /// Samples 0 to 3, of which 2 and 3 cannot be read.
+    fn maker() -> BatchMaker {
+        let spec = Spec { train: 4, val: 4, test: 4, ..Spec::default() };
+        let mut set = embedded::from_spec(&spec, &Options::default()).unwrap();
+        for example in &mut set.train[2..] {
+            example.picture = Picture::File(PathBuf::from("missing.png"));
+        }
+        let config = Settings { no_edits: Some(true), ..Settings::default() }.resolve().unwrap();
+        BatchMaker {
+            samples: Arc::new(Samples::prepare(&set, &config).unwrap()),
+            epoch: 0,
+            augment: Augment::None,
+            on_corrupt: OnCorrupt::Skip,
+            seed: Seed(0),
+            normalise: Normalise::UNIT,
+        }
+    }
+
+    #[test]
+    fn skipping_leaves_no_batch_of_one() {
+        let maker = maker();
+        let left = |indices: &[usize]| maker.make(indices).unwrap().map(|batch| batch.labels.len());
+        assert_eq!(left(&[0, 1]), Some(2));
+        assert_eq!(left(&[0, 2, 1]), Some(2));
+        assert_eq!(left(&[0, 2]), None);
+        assert_eq!(left(&[3, 0, 2]), None);
+        assert_eq!(left(&[2, 3]), None);
+        // With --batch 1 single samples are what was asked for.
+        assert_eq!(left(&[0]), Some(1));
+        assert_eq!(left(&[2]), None);
+    }
 }

@@ -174,16 +174,17 @@ pub fn open(name: &str, data_root: Option<&Path>, options: &Options) -> Result<D
 }
 
 impl Dataset {
-    /// Its classes, and of each split and of the edits the names (or, of pictures in memory, the pixels) and labels.
+    /// Its classes, and of each split and of the edits the names (or, of pictures in memory, the pixels) and labels; of
+    /// an edit also its original, from which its mask comes.
     pub fn fingerprint(&self) -> Fingerprint {
-        let split = |examples: &[Example]| -> Vec<Vec<u8>> {
-            examples.iter().map(|example| example.picture.identity(example.label)).collect()
-        };
-        let edits = self.edits.iter().map(|edit| edit.picture.identity(edit.label));
+        let edits = self.edits.iter().map(|edit| {
+            let original = (edit.original as u64).to_le_bytes();
+            [&original[..], &edit.picture.identity(edit.label)].concat()
+        });
         Fingerprint::new(&self.classes)
-            .with("training", split(&self.train))
-            .with("validation", split(&self.val))
-            .with("test", split(&self.test))
+            .with("training", identities(&self.train))
+            .with("validation", identities(&self.val))
+            .with("test", identities(&self.test))
             .with("edited", edits)
     }
 }
@@ -415,6 +416,10 @@ impl Dataset {
     }
 }
 
+fn identities(examples: &[Example]) -> impl Iterator<Item = Vec<u8>> {
+    examples.iter().map(|example| example.picture.identity(example.label))
+}
+
 /// The first of `candidates` below `root` that holds `marker`; sets are unpacked with and without their top
 /// folder.
 fn locate(root: &Path, candidates: &[&str], marker: &str, dataset: &str) -> Result<PathBuf, DatasetError> {
@@ -519,6 +524,18 @@ mod tests {
         let mut shared = grouped();
         shared.test[0].label = 1;
         assert_eq!(shared.aligned_groups(), None);
+    }
+
+    #[test]
+    fn a_fingerprint_knows_the_original_of_each_edit() {
+        let mut set = plain();
+        set.train.push(example(0, None));
+        set.edits = vec![edit(0, 0), edit(2, 0)];
+        let before = set.fingerprint();
+        assert_eq!(before.change(&set.fingerprint()), None);
+        (set.edits[0].original, set.edits[1].original) = (2, 0);
+        let change = before.change(&set.fingerprint());
+        assert_eq!(change.as_deref(), Some("other edited samples, or another order of them"));
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Command {
     }
 }
 
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "what must happen before any other thread runs, only `main` can do")]
 fn main() -> ExitCode {
     let command = Command::parse();
     // SAFETY: no other thread runs yet.

@@ -10,7 +10,8 @@ use pg_models::{MODEL_NAMES, ModelSpec};
 use pg_provenance::{Difference, Histogram};
 use pg_tasks::schedule::Schedule;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
 use crate::dataset::{self, Dataset};
@@ -38,7 +39,7 @@ pub enum SettingsError {
         /// The names there are.
         known: String,
     },
-    /// A path that `args.toml` cannot hold.
+    /// A path that neither `args.toml` nor what flags and a file are merged by can hold.
     #[error("{}: the path is not UTF-8; rename it", path.display())]
     NotUtf8 {
         /// The path.
@@ -74,6 +75,12 @@ pub enum SettingsError {
         /// The flag.
         flag: String,
     },
+    /// A flag has a value that cannot be merged with a file.
+    #[error("{reason}")]
+    Unmergeable {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The file of settings cannot be read.
     #[error("{}: cannot be read ({source}); check the path", path.display())]
     Unreadable {
@@ -102,9 +109,11 @@ pub struct Source {
     pub dataset: Option<String>,
     /// Folder that holds the data set's files.
     #[arg(long, value_name = "DIR", help_heading = "Data")]
+    #[serde(serialize_with = "path_as_text")]
     pub data_root: Option<PathBuf>,
     /// Your own images: FOLDER/{train,val,test}/CLASS/*, or FOLDER/CLASS/*. Short for --dataset folder --data-root.
     #[arg(long, value_name = "FOLDER", help_heading = "Data")]
+    #[serde(serialize_with = "path_as_text")]
     pub data: Option<PathBuf>,
 }
 
@@ -134,6 +143,7 @@ pub struct Settings {
     pub source: Source,
     /// Edited versions of training images: a CSV or JSON-lines file with original, edited, label, prompt, method, seed.
     #[arg(long, value_name = "MANIFEST", help_heading = "Data")]
+    #[serde(serialize_with = "path_as_text")]
     pub edits: Option<PathBuf>,
     /// Train on the originals alone, also where the data set brings edits.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Data")]
@@ -156,6 +166,7 @@ pub struct Settings {
     pub layer4_stride: Option<usize>,
     /// Begin with weights from a .safetensors or .pth file (torchvision's names); the head may differ.
     #[arg(long, value_name = "FILE", help_heading = "Model")]
+    #[serde(serialize_with = "path_as_text")]
     pub weights: Option<PathBuf>,
     /// Begin with torchvision's ImageNet weights, fetched from the Hugging Face hub.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
@@ -502,7 +513,8 @@ impl Recipe {
 /// into another.
 ///
 /// # Errors
-/// [`SettingsError::Unreadable`] or [`SettingsError::Invalid`], naming file, line and key.
+/// [`SettingsError::Unreadable`] or [`SettingsError::Invalid`], naming file, line and key; [`SettingsError::Unmergeable`]
+/// for what was said.
 pub fn over_file<T: Serialize + DeserializeOwned>(said: &T, path: &Path) -> Result<T, SettingsError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
@@ -526,9 +538,22 @@ pub fn over_file<T: Serialize + DeserializeOwned>(said: &T, path: &Path) -> Resu
         }
         merged.extend(alone);
     }
-    let said = toml::Table::try_from(said).map_err(|error| invalid(one_line(&error.to_string())))?;
+    let said = toml::Table::try_from(said)
+        .map_err(|error| SettingsError::Unmergeable { reason: one_line(&error.to_string()) })?;
     merged.extend(said);
     merged.try_into().map_err(|error: toml::de::Error| invalid(one_line(error.message())))
+}
+
+/// Serialises a path as text; one that is none is named, which serde's own error does not.
+///
+/// # Errors
+/// With the text of [`SettingsError::NotUtf8`].
+pub fn path_as_text<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    let text = |path: &PathBuf| match path.to_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(S::Error::custom(SettingsError::NotUtf8 { path: path.clone() })),
+    };
+    path.as_ref().map(text).transpose()?.serialize(serializer)
 }
 
 /// Defaults of settings that some others make idle.

@@ -293,8 +293,10 @@ fn a_batch_of_nothing_but_broken_images_is_passed_over() {
     let args = "train --model mlp --image-size 8 --epochs 2 --threads 1 --json --data photos --batch 1 --on-corrupt skip";
     let lenient = support::run(folder.path(), args.split_whitespace());
     assert_eq!(lenient.json()["epochs"], 2);
-    let skipped =
-        lenient.stderr.lines().filter(|line| line.contains("skipped, since no sample of it can be used"));
+    let skipped = lenient
+        .stderr
+        .lines()
+        .filter(|line| line.contains("skipped, since too few samples of it can be used"));
     assert_eq!(skipped.count(), 2, "once an epoch: {}", lenient.stderr);
 }
 
@@ -409,6 +411,12 @@ fn paths_that_are_not_utf8_are_errors_or_work() {
     let run =
         quick(root, [OsStr::new("--data"), OsStr::new("photos"), OsStr::new("--edits"), odd(b"\xff.csv")]);
     assert!(run.error(2).contains("the path is not UTF-8; rename it"));
+    fs::write(root.join("sound.toml"), "seed = 1\n").unwrap();
+    let config = [OsStr::new("--config"), OsStr::new("sound.toml")];
+    for flag in ["--data", "--edits", "--out"] {
+        let run = quick(root, config.into_iter().chain([OsStr::new(flag), odd(b"photos\xff")]));
+        assert_eq!(run.error(2), "photos\u{fffd}: the path is not UTF-8; rename it", "{flag}");
+    }
     assert!(!root.join("runs").exists());
 
     let out =

@@ -230,7 +230,7 @@ fn another_seed_gives_another_run_and_the_same_seed_the_same() {
 }
 
 #[test]
-fn divergence_names_the_step_and_the_loss() {
+fn divergence_names_the_batch_and_the_loss() {
     let folder = tempdir().unwrap();
     let root = folder.path();
     edited_photos(root, 4);
@@ -239,7 +239,7 @@ fn divergence_names_the_step_and_the_loss() {
     for more in [&["--lr", "1e30"][..], &["--lr", "1e30", "--optimizer", "sgd", "--alpha", "1"]] {
         let run = run(root, settings.iter().chain(&data).chain(more));
         let error = run.error(1);
-        let what = error.strip_prefix("step ").unwrap().trim_start_matches(|c: char| c.is_ascii_digit());
+        let what = error.strip_prefix("epoch 1, batch 2").unwrap();
         assert!(
             [": L_cls is", ": L_PG is", ": the gradient of fc"].iter().any(|start| what.starts_with(start)),
             "{error}"
@@ -259,6 +259,32 @@ fn a_finished_run_can_be_resumed_and_stays_as_it_is() {
     let again = run(folder.path(), ["train", "--resume", "runs/folder-1", "--json"]).json();
     assert_eq!((again["epochs"].as_u64(), again["ending"].as_str()), (Some(1), Some("completed")));
     assert!(outcome(&dir) == before);
+}
+
+/// Training is over, so that no training image is needed any more.
+#[test]
+fn resuming_draws_no_samples() {
+    let folder = tempdir().unwrap();
+    trained(folder.path());
+    let image = folder.path().join("photos/train/cat/00.png");
+    let bytes = fs::read(&image).unwrap();
+    fs::write(&image, &bytes[..bytes.len() / 2]).unwrap();
+    run(folder.path(), ["train", "--resume", "runs/folder-1", "--json"]).json();
+}
+
+#[test]
+fn a_run_is_not_resumed_on_edits_of_other_originals() {
+    let folder = tempdir().unwrap();
+    let manifest = edited_photos(folder.path(), 4);
+    quick(folder.path(), ["--data", "photos", "--edits", "edits.csv"]).json();
+    let [first, second] = ["photos/train/cat/00.png", "photos/train/cat/01.png"];
+    let text = fs::read_to_string(&manifest).unwrap();
+    let swapped = text.replace(first, "?").replace(second, first).replace('?', second);
+    assert_ne!(swapped, text);
+    fs::write(&manifest, swapped).unwrap();
+    let error = run(folder.path(), ["train", "--resume", "runs/folder-1", "--json"]);
+    let expected = "the data changed since the run began (other edited samples, or another order of them)";
+    assert!(error.error(1).contains(expected), "{error:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The set as a whole: reproducible, balanced, and with masks that are true.
 
-#![allow(clippy::unwrap_used)] // in helpers; clippy.toml allows it in the tests themselves
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use pg_embedded::{Cue, Embedded, Spec};
 use pg_random::Seed;

@@ -1,7 +1,7 @@
 //! The networks: how they begin, how batch normalisation keeps its statistics, what they refuse, and that guidance
 //! reaches every parameter.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use candle_core::{DType, Device, Tensor};
 use pg_grad::{Guidance, Provenance, Step, Turn};

@@ -1,6 +1,6 @@
 //! Weights of other tools: what is read, what is refused, and torchvision's names.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use candle_core::{DType, Device, Tensor};
 use pg_models::{Error, Mode, Model, ModelSpec, Params, read_weights};

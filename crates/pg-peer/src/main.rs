@@ -22,7 +22,7 @@ enum Command {
     Bench(bench::Args),
 }
 
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "what must happen before any other thread runs, only `main` can do")]
 fn main() -> ExitCode {
     let command = Command::parse();
     let threads = match &command {

@@ -1,4 +1,7 @@
-//! What a run trains on and is judged by, in short: enough to notice that it changed.
+//! What a run trains on and is judged by, in short: enough to notice that samples came, went or changed places.
+//!
+//! Files count by name, not by content: a fingerprint must be cheap where the data are many gigabytes. An image that is
+//! overwritten under its name goes unnoticed.
 
 use std::collections::BTreeMap;
 

@@ -18,16 +18,14 @@ pub struct TensorBoard {
 }
 
 impl TensorBoard {
-    /// Starts a new file `events.out.tfevents.<seconds>.<host>` in a folder.
+    /// Starts a new file `events.out.tfevents.<seconds>.<host>.<n>` in a folder, with the first n = 0, 1, ... that is
+    /// free.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn create(folder: &Path) -> Result<Self, RunDirError> {
         let now = wall_time();
-        let path = folder.join(format!("events.out.tfevents.{:010}.{}", now as u64, host()));
-        let mut options = File::options();
-        let file =
-            options.create(true).append(true).open(&path).map_err(|error| RunDirError::new(&path, error))?;
+        let (path, file) = create_new(folder, now as u64)?;
         let mut board = Self { path, file };
         board.write(&version_event(now))?;
         Ok(board)
@@ -49,6 +47,20 @@ impl TensorBoard {
 
     fn write(&mut self, event: &[u8]) -> Result<(), RunDirError> {
         self.file.write_all(&record(event)).map_err(|error: io::Error| RunDirError::new(&self.path, error))
+    }
+}
+
+/// A file that no other run, or start of this one, writes to.
+fn create_new(folder: &Path, seconds: u64) -> Result<(PathBuf, File), RunDirError> {
+    let host = host();
+    let mut number = 0u64;
+    loop {
+        let path = folder.join(format!("events.out.tfevents.{seconds:010}.{host}.{number}"));
+        match File::create_new(&path) {
+            Ok(file) => return Ok((path, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(RunDirError::new(&path, error)),
+        }
     }
 }
 
@@ -275,6 +287,17 @@ mod tests {
                 [Field::Bytes(1, tag.as_bytes()), Field::Fixed32(2, value.to_bits())]
             );
         }
+    }
+
+    #[test]
+    fn starts_within_a_second_have_files_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths: Vec<PathBuf> =
+            (0..3).map(|_| create_new(folder.path(), 1_700_000_000).unwrap().0).collect();
+        for (number, path) in paths.iter().enumerate() {
+            assert!(path.to_str().unwrap().ends_with(&format!(".{number}")), "{path:?}");
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 
     proptest! {

@@ -2,18 +2,15 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[allow(dead_code, reason = "shared with the other tests of the loop")]
 mod support;
 
 use std::fs;
-use std::process::Command;
-use std::thread;
 
 use pg_tasks::checkpoint;
 use pg_tasks::interrupt::Interrupt;
 use pg_tasks::run_dir::RunDir;
 use pg_tasks::train::Ending;
-use support::{BATCHES, Toy};
+use support::{BATCHES, Toy, press_ctrl_c};
 
 /// With accumulation, an average and a skipped batch before the interruption: the rest must be what it would have been.
 #[test]
@@ -29,11 +26,7 @@ fn it_ends_with_the_same_bits() {
     // Batch 2 of epoch 1, counted from 0: the first of two that make a step.
     toy.during = Box::new(move |step| {
         if step == BATCHES as u64 + 2 {
-            let pid = std::process::id().to_string();
-            assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-            while !interrupt.requested() {
-                thread::yield_now();
-            }
+            press_ctrl_c(interrupt);
         }
     });
     let trainer = toy.setup(&dir, 2, Some(0.9)).start().unwrap();

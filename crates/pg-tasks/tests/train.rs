@@ -106,6 +106,26 @@ fn an_epoch_without_samples_is_an_error() {
 }
 
 #[test]
+fn divergence_is_told_by_epoch_and_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, mut toy) = (run_dir(&folder), Toy::new(&[]));
+    let w = toy.params.vars()["w"].clone();
+    toy.during = Box::new(move |step| {
+        if step == BATCHES as u64 + 2 {
+            w.set(&(w.as_tensor() * f64::NAN).unwrap()).unwrap();
+        }
+    });
+    let error = toy.setup(&dir, 1, None).start().unwrap().run().unwrap_err().to_string();
+    assert!(error.starts_with("epoch 2, batch 3: L_cls is not finite; "), "{error}");
+
+    // The loss is finite, its gradient slope + w is not: the step after two batches meets it.
+    let mut toy = Toy::new(&[]);
+    toy.overflows_at = Some(BATCHES as u64 + 2);
+    let error = toy.setup(&dir, 2, None).start().unwrap().run().unwrap_err().to_string();
+    assert!(error.starts_with("epoch 2, batch 4: the gradient of w is not finite; "), "{error}");
+}
+
+#[test]
 fn a_run_does_not_go_on_with_other_data() {
     let folder = tempfile::tempdir().unwrap();
     let dir = run_dir(&folder);

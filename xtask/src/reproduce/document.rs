@@ -8,7 +8,7 @@ use super::convergence::{Convergence, Race, Reached};
 use super::plot;
 use super::report::{ExperimentReport, Metric, Picture, Report, Row, SetReport};
 use super::schedule::clock;
-use super::statistics::Estimate;
+use super::statistics::{Estimate, seeds};
 use super::verdict::{Finding, Verdict};
 
 pub(crate) enum Block {
@@ -148,9 +148,7 @@ fn plot_of(experiment: &ExperimentReport, headline: Metric) -> Result<Option<Blo
         };
         plot::over(&points, logarithmic, level, (x_title, headline.title()))?
     };
-    let caption =
-        format!("{}: means and 95 % intervals over {}.", capitalised(headline.phrase()), seeds_of(rows));
-    Ok(Some(Block::Plot { svg, caption }))
+    Ok(Some(Block::Plot { svg, caption: caption(rows, headline) }))
 }
 
 /// Every accuracy that some row has, and the paper's number where there is one.
@@ -164,7 +162,7 @@ fn accuracies(rows: &[Row]) -> Table {
     head.extend(metrics.iter().map(|metric| metric.title().to_owned()));
     head.extend(with_paper.then(|| "the paper's top-1, %".to_owned()));
     let cells = |row: &Row| {
-        let mut cells = vec![row.label.clone(), seeds(row)];
+        let mut cells = vec![row.label.clone(), answered(row)];
         cells.extend(metrics.iter().map(|metric| cell(row, *metric)));
         cells.extend(
             with_paper.then(|| row.paper.map_or(ABSENT.into(), |paper| format!("{:.1}", 100.0 * paper))),
@@ -259,8 +257,15 @@ fn how_to_repeat(report: &Report) -> Vec<Block> {
 
 const ABSENT: &str = "–";
 
+/// What a plot of these rows shows; a single seed has no interval.
+fn caption(rows: &[Row], metric: Metric) -> String {
+    let several = rows.iter().any(|row| row.seeds.len() > 1);
+    let shown = if several { ": means and 95 % intervals over" } else { " of" };
+    format!("{}{shown} {}.", capitalised(metric.phrase()), seeds_of(rows))
+}
+
 /// How many seeds answered, and out of how many if some did not.
-fn seeds(row: &Row) -> String {
+fn answered(row: &Row) -> String {
     match (row.seeds.len(), row.planned) {
         (answered, planned) if answered == planned => answered.to_string(),
         (answered, planned) => format!("{answered} of {planned}"),
@@ -272,7 +277,7 @@ fn seeds_of(rows: &[Row]) -> String {
     let most = rows.iter().map(|row| row.seeds.len()).max().unwrap_or(0);
     let fewer = rows.iter().filter(|row| row.seeds.len() < most);
     let fewer: Vec<String> = fewer.map(|row| format!("{} {}", row.label, row.seeds.len())).collect();
-    if fewer.is_empty() { format!("{most} seeds") } else { format!("{most} seeds ({})", fewer.join(", ")) }
+    if fewer.is_empty() { seeds(most) } else { format!("{} ({})", seeds(most), fewer.join(", ")) }
 }
 
 /// `71.4 ± 2.0`, or the mean alone for a single seed.
@@ -337,6 +342,14 @@ mod tests {
         assert_eq!(told, ["3", "1 of 3", "2 of 3"]);
         assert_eq!(seeds_of(&rows), "3 seeds (b 1, c 2)");
         assert_eq!(seeds_of(&rows[..1]), "3 seeds");
+    }
+
+    #[test]
+    fn a_plot_of_single_seeds_claims_no_intervals() {
+        let rows = [row("a", &[0.5, 0.6]), row("b", &[0.5]), row("c", &[0.7])];
+        let caption = |rows| caption(rows, Metric::WorstGroup);
+        assert_eq!(caption(&rows[1..]), "Worst-group accuracy of 1 seed.");
+        assert_eq!(caption(&rows), "Worst-group accuracy: means and 95 % intervals over 2 seeds (b 1, c 1).");
     }
 
     #[test]

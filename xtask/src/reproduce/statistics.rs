@@ -35,6 +35,11 @@ impl Estimate {
     }
 }
 
+/// `1 seed`, `3 seeds`.
+pub(crate) fn seeds(count: usize) -> String {
+    if count == 1 { "1 seed".into() } else { format!("{count} seeds") }
+}
+
 /// The 97.5 % quantile of Student's t distribution.
 fn student_t_975(degrees: usize) -> f64 {
     const TABLE: [f64; 30] = [

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::convergence::Convergence;
 use super::plan::STABLE_ALPHAS;
 use super::report::{Metric, Row};
-use super::statistics::Estimate;
+use super::statistics::{Estimate, seeds};
 
 /// An expectation and what became of it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -158,9 +158,9 @@ pub(crate) fn sooner(convergence: &Convergence) -> Verdict {
         Some(guided) if never == 0 => {
             let (finding, text) = judged(&unguided, &guided);
             let against = format!("{} epochs against {}", plain(&guided), plain(&unguided));
-            (finding, format!("{text} ({against} over {} seeds)", races.len()))
+            (finding, format!("{text} ({against} over {})", seeds(races.len())))
         }
-        _ => (Finding::NotShown, format!("not shown: {never} of {} seeds never reach it", races.len())),
+        _ => (Finding::NotShown, format!("not shown: never reached at {never} of {}", seeds(races.len()))),
     };
     Verdict { expectation, finding, text }
 }
@@ -170,10 +170,10 @@ fn labels<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
 }
 
 fn percent(estimate: &Estimate) -> String {
-    let mean = 100.0 * estimate.mean;
+    let (mean, seeds) = (100.0 * estimate.mean, seeds(estimate.values.len()));
     match estimate.half {
-        Some(half) => format!("{mean:.1} ± {:.1} % over {} seeds", 100.0 * half, estimate.values.len()),
-        None => format!("{mean:.1} % at one seed"),
+        Some(half) => format!("{mean:.1} ± {:.1} % over {seeds}", 100.0 * half),
+        None => format!("{mean:.1} % at {seeds}"),
     }
 }
 
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(judge([Some(40), Some(41), Some(42)]).finding, Finding::Contradicted);
         let never = judge([Some(5), None, None]);
         assert!(
-            never.finding == Finding::NotShown && never.text.contains("2 of 3 seeds never"),
+            never.finding == Finding::NotShown && never.text.contains("never reached at 2 of 3 seeds"),
             "{}",
             never.text
         );

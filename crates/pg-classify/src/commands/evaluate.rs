@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args as ClapArgs;
 use pg_classify::evaluation::Prediction;
 use pg_classify::report;
+use pg_classify::settings::path_as_text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -26,6 +27,7 @@ struct Said {
     subject: Subject,
     /// Write each image's class, prediction and logits to this CSV file.
     #[arg(long, value_name = "FILE")]
+    #[serde(serialize_with = "path_as_text")]
     predictions: Option<PathBuf>,
 }
 

@@ -8,6 +8,7 @@ use clap::Args as ClapArgs;
 use pg_classify::dataset::Example;
 use pg_classify::evaluation::Saliency;
 use pg_classify::pictures::{spread, write_saliencies};
+use pg_classify::settings::path_as_text;
 use pg_tasks::sheet::{overlay, write_png};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -32,6 +33,7 @@ struct Said {
     count: Option<NonZeroUsize>,
     /// Folder for the pictures and the table of shares; `explain` by default.
     #[arg(long, value_name = "DIR")]
+    #[serde(serialize_with = "path_as_text")]
     out: Option<PathBuf>,
 }
 

@@ -19,7 +19,7 @@ use pg_classify::classifier::normalise;
 use pg_classify::dataset::{self, Dataset, Example, Picture};
 use pg_classify::evaluation::Evaluator;
 use pg_classify::samples::Grid;
-use pg_classify::settings::{OnCorrupt, SettingsError, Source, over_file};
+use pg_classify::settings::{OnCorrupt, SettingsError, Source, over_file, path_as_text};
 use pg_models::Model;
 use pg_random::Seed;
 use pg_tasks::checkpoint;
@@ -48,7 +48,8 @@ impl<T: ClapArgs + Serialize + DeserializeOwned> Configured<T> {
     }
 }
 
-/// How to run, whatever the command. None of it changes a result.
+/// How to run, whatever the command. The number of threads changes no bit of a result; another device, or a processor
+/// of another kind, rounds differently.
 #[derive(ClapArgs)]
 pub(crate) struct Machine {
     /// Threads; all cores by default.
@@ -150,6 +151,7 @@ impl Split {
 pub(crate) struct Subject {
     /// Weights that `train` wrote: best.safetensors, last.safetensors or epoch-N.safetensors.
     #[arg(long, value_name = "FILE")]
+    #[serde(serialize_with = "path_as_text")]
     checkpoint: Option<PathBuf>,
     #[command(flatten)]
     #[serde(flatten)]
@@ -160,10 +162,11 @@ pub(crate) struct Subject {
     /// What to do with an image that cannot be decoded; fail by default.
     #[arg(long, value_enum, help_heading = "Data")]
     on_corrupt: Option<OnCorrupt>,
-    /// Look at this many batches of 64 images only, evenly spread over the split.
+    /// Look at this many batches of 64 images only, evenly spread over the split; in `explain`, over the images
+    /// that --count chose.
     #[arg(long, value_name = "N", help_heading = "Data")]
     limit_batches: Option<NonZeroUsize>,
-    /// Changes nothing here, since nothing is drawn at random; the data set's own images stay the same.
+    /// Taken by every command; this one draws nothing at random, so it changes nothing.
     #[arg(long, value_name = "S", help_heading = "Data")]
     seed: Option<u64>,
 }

@@ -9,7 +9,7 @@ use image::{GrayImage, Luma, RgbImage};
 use pg_classify::dataset::{self, Dataset};
 use pg_classify::pictures::spread;
 use pg_classify::samples::Grid;
-use pg_classify::settings::{DifferenceName, OtsuName, Source, check_image_size};
+use pg_classify::settings::{DifferenceName, OtsuName, Source, check_image_size, path_as_text};
 use pg_embedded::{Embedded, Spec};
 use pg_provenance::{BinaryMask, Extractor};
 use pg_random::Seed;
@@ -48,6 +48,7 @@ struct Said {
     source: Source,
     /// Edited versions of training images (CSV or JSON lines).
     #[arg(long, value_name = "MANIFEST", help_heading = "Data")]
+    #[serde(serialize_with = "path_as_text")]
     edits: Option<PathBuf>,
     /// Side of the samples in pixels; by default the data set's network input.
     #[arg(long, value_name = "PIXELS", help_heading = "Data")]
@@ -69,6 +70,7 @@ struct Said {
     seed: Option<u64>,
     /// Folder for the pictures; `synth` by default.
     #[arg(long, value_name = "DIR")]
+    #[serde(serialize_with = "path_as_text")]
     out: Option<PathBuf>,
 }
 

@@ -13,7 +13,7 @@ use pg_classify::evaluation::Evaluator;
 use pg_classify::pictures::{draw_samples, spread, write_saliencies};
 use pg_classify::report;
 use pg_classify::samples::Samples;
-use pg_classify::settings::{Config, OnCorrupt, OptimizerName, Settings, SettingsError};
+use pg_classify::settings::{Config, OnCorrupt, OptimizerName, Settings, SettingsError, path_as_text};
 use pg_models::{Model, read_weights};
 use pg_random::Seed;
 use pg_tasks::checkpoint;
@@ -52,6 +52,7 @@ struct Said {
     settings: Settings,
     /// Folder for run directories, which are numbered; `runs` by default.
     #[arg(long, value_name = "DIR")]
+    #[serde(serialize_with = "path_as_text")]
     out: Option<PathBuf>,
 }
 
@@ -91,7 +92,7 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
         Classifier::new(&model, &dataset, Arc::clone(&samples), &config, weights, evaluator.clone(), &device);
     let optimizer = optimizer(&config, &model);
     optimizer.groups().check(model.params().vars())?;
-    let pictures = draw_samples(&samples, &config, PICTURES)?;
+    let pictures = resume.is_none().then(|| draw_samples(&samples, &config, PICTURES)).transpose()?;
 
     let dir = match &resume {
         Some(path) => RunDir::open(path)?,
@@ -101,12 +102,13 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     let progress = Progress::new(!machine.json, config.epochs);
     let options = train_options(&config, task.steps_per_epoch());
     let setup = Setup { task: &task, params: model.params(), optimizer, options, dir: &dir, about, progress };
-    let trainer = if resume.is_some() {
-        setup.resume()?
-    } else {
-        dir.write_args(&config)?;
-        write_png(&pictures, &dir.file("samples.png"))?;
-        setup.start()?
+    let trainer = match pictures {
+        None => setup.resume()?,
+        Some(pictures) => {
+            dir.write_args(&config)?;
+            write_png(&pictures, &dir.file("samples.png"))?;
+            setup.start()?
+        }
     };
     let outcome = trainer.interruptible(interrupt).run()?;
     finish(machine.json, &outcome, &model, &evaluator, &dataset, &config, &dir)

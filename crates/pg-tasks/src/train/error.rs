@@ -16,15 +16,19 @@ pub enum TrainError {
     #[error(transparent)]
     Task(Box<dyn StdError + Send + Sync>),
     /// The loss or a gradient is not a number.
-    #[error("step {step}: {what} is not finite; lower the learning rate or alpha, or clip the gradient")]
+    #[error(
+        "epoch {epoch}, batch {batch}: {what} is not finite; lower the learning rate or alpha, or clip the gradient"
+    )]
     Diverged {
-        /// Batches before this one.
-        step: u64,
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// The batch of that epoch, counted from 1.
+        batch: usize,
         /// The loss, or the parameter whose gradient it is.
         what: String,
     },
     /// Every batch of an epoch was skipped.
-    #[error("epoch {epoch}: no batch has a sample that can be used; repair the data set")]
+    #[error("epoch {epoch}: no batch has enough samples that can be used; repair the data set")]
     NoSamples {
         /// The epoch, counted from 1.
         epoch: usize,

@@ -111,11 +111,11 @@ impl<T: Task, A: Serialize> Trainer<'_, T, A> {
     /// [`TrainError`]; the last state stays on the disk and can be resumed.
     pub fn run(mut self) -> Result<Outcome, TrainError> {
         let mut interrupted = false;
-        while self.state.epoch < self.setup.options.epochs && !self.state.stopped && !interrupted {
+        while !self.is_over() && !interrupted {
             let started = Instant::now();
             if self.train_epoch()? {
                 self.finish_epoch(started)?;
-                interrupted = self.stop_requested() && self.state.epoch < self.setup.options.epochs;
+                interrupted = self.stop_requested() && !self.is_over();
             } else {
                 self.state.sums.seconds += started.elapsed().as_secs_f64();
                 self.save_state()?;
@@ -138,6 +138,11 @@ impl<T: Task, A: Serialize> Trainer<'_, T, A> {
         })
     }
 
+    /// Whether there is nothing left to train.
+    fn is_over(&self) -> bool {
+        self.state.stopped || self.state.epoch >= self.setup.options.epochs
+    }
+
     /// Runs what is left of the epoch; false if the user interrupted it.
     fn train_epoch(&mut self) -> Result<bool, TrainError> {
         let (epoch, steps) = (self.state.epoch, self.steps_per_epoch);
@@ -148,7 +153,7 @@ impl<T: Task, A: Serialize> Trainer<'_, T, A> {
             match batch.map_err(TrainError::task)? {
                 Some(batch) => pending = Some(join(pending, self.gradients(batch)?)?),
                 None => tracing::warn!(
-                    "epoch {}, batch {}: skipped, since no sample of it can be used",
+                    "epoch {}, batch {}: skipped, since too few samples of it can be used",
                     epoch + 1,
                     self.state.sums.batches + 1
                 ),
@@ -191,9 +196,14 @@ impl<T: Task, A: Serialize> Trainer<'_, T, A> {
     fn check_loss(&self, step: &TaskStep) -> Result<(), TrainError> {
         let losses = [("L_cls", step.loss_cls), ("L_PG", step.guidance.map_or(0.0, |(loss, _)| loss))];
         match losses.into_iter().find(|(_, loss)| !loss.is_finite()) {
-            Some((name, _)) => Err(TrainError::Diverged { step: self.state.step, what: name.to_owned() }),
+            // The batch is not counted yet.
+            Some((name, _)) => Err(self.diverged(self.state.sums.batches + 1, name)),
             None => Ok(()),
         }
+    }
+
+    fn diverged(&self, batch: usize, what: &str) -> TrainError {
+        TrainError::Diverged { epoch: self.state.epoch + 1, batch, what: what.to_owned() }
     }
 
     fn optimize(&mut self, mut gradients: Gradients, count: usize) -> Result<(), TrainError> {
@@ -201,8 +211,7 @@ impl<T: Task, A: Serialize> Trainer<'_, T, A> {
             gradients.scale(1.0 / count as f64)?;
         }
         if let Some(name) = gradients.first_non_finite()? {
-            let what = format!("the gradient of {name}");
-            return Err(TrainError::Diverged { step: self.state.step - 1, what });
+            return Err(self.diverged(self.state.sums.batches, &format!("the gradient of {name}")));
         }
         if let Some(max) = self.setup.options.clip_norm {
             gradients.clip_norm(max)?;

@@ -7,7 +7,7 @@ use candle_core::backprop::GradStore;
 use crate::fingerprint::Fingerprint;
 use crate::prefetch::{Prefetch, PrefetchError};
 
-/// The batches of an epoch, made ahead of their use; `None` in the place of one that no sample is left of.
+/// The batches of an epoch, made ahead of their use; `None` in the place of one that too few samples are left of.
 pub type Batches<B, E> = Result<Prefetch<Option<B>, E>, PrefetchError<E>>;
 
 /// What one task adds to the loop.

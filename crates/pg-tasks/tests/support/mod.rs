@@ -1,13 +1,17 @@
 //! A task of one number, small enough to be followed by hand.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
+use std::process::Command;
+use std::thread;
 
 use candle_core::{Device, Tensor, Var};
 use pg_models::Params;
 use pg_tasks::fingerprint::Fingerprint;
+use pg_tasks::interrupt::Interrupt;
 use pg_tasks::optim::{Groups, Optimizer, Sgd};
 use pg_tasks::prefetch::Prefetch;
 use pg_tasks::progress::Progress;
@@ -26,6 +30,10 @@ pub(crate) struct Toy {
     pub(crate) samples: Vec<&'static str>,
     /// What is to happen within a step, given its number.
     pub(crate) during: Box<dyn Fn(u64)>,
+    /// The step whose loss is finite, but not its gradient.
+    pub(crate) overflows_at: Option<u64>,
+    /// What each validation reports to select by.
+    pub(crate) selection: Option<f64>,
     /// w and the mean at each validation.
     pub(crate) validated: RefCell<Vec<(f64, f64)>>,
 }
@@ -40,6 +48,8 @@ impl Toy {
             skipped: skipped.to_vec(),
             samples: vec!["a", "b"],
             during: Box::new(|_| ()),
+            overflows_at: None,
+            selection: None,
             validated: RefCell::default(),
         }
     }
@@ -95,6 +105,15 @@ pub(crate) fn number(tensor: &Tensor) -> f64 {
     tensor.to_vec1::<f64>().unwrap()[0]
 }
 
+/// Asks this process to stop, once, and waits until it knows.
+pub(crate) fn press_ctrl_c(interrupt: Interrupt) {
+    let pid = std::process::id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    while !interrupt.requested() {
+        thread::yield_now();
+    }
+}
+
 pub(crate) fn tensors(path: &Path) -> BTreeMap<String, Tensor> {
     pg_tasks::checkpoint::load::<serde_json::Value>(path).unwrap().0
 }
@@ -122,7 +141,12 @@ impl Task for Toy {
     fn step(&self, slope: f64, step: u64) -> Result<TaskStep, Infallible> {
         (self.during)(step);
         let w = self.params.vars()["w"].as_tensor();
-        let loss = ((w * slope).unwrap() + (w.sqr().unwrap() * 0.5).unwrap()).unwrap().sum_all().unwrap();
+        let mut loss = ((w * slope).unwrap() + (w.sqr().unwrap() * 0.5).unwrap()).unwrap().sum_all().unwrap();
+        if self.overflows_at == Some(step) {
+            // The square root of 0 has an infinite slope.
+            let root = (w - w.detach()).unwrap().sqrt().unwrap().sum_all().unwrap();
+            loss = (loss + root).unwrap();
+        }
         let [mean, count] = ["mean", "count"].map(|name| &self.params.buffers()[name]);
         let moved = 0.9 * number(mean.as_tensor()) + 0.1 * slope;
         mean.set(&Tensor::new(&[moved], &Device::Cpu).unwrap()).unwrap();
@@ -143,6 +167,6 @@ impl Task for Toy {
 
     fn validate(&self) -> Result<Validation, Infallible> {
         self.validated.borrow_mut().push((self.w(), self.mean()));
-        Ok(Validation { values: vec![self.w()], selection: None })
+        Ok(Validation { values: vec![self.w()], selection: self.selection })
     }
 }
