@@ -1,16 +1,19 @@
-//! `cargo xtask bench`: the time and the peak memory of a training step.
+//! `cargo xtask bench`: the time and the peak memory of a training step, with `--peer` beside PyTorch's.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::process;
 
 /// What is measured when no `--model` is given.
 const MODELS: [&str; 2] = ["vgg16-gap", "resnet50"];
 const MODES: [&str; 3] = ["plain", "hard", "soft"];
+/// The Python that `peer/setup.sh` makes.
+const PYTHON: &str = "peer/.venv/bin/python";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -32,6 +35,15 @@ pub(crate) struct Options {
     /// Steps measured, after one that is not.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
+    /// Measure the PyTorch step too, turn by turn, and compare (needs `peer/setup.sh` once).
+    #[arg(long)]
+    peer: bool,
+    /// A Python with PyTorch, in place of the one that `peer/setup.sh` makes.
+    #[arg(long, value_name = "PROGRAM", requires = "peer")]
+    python: Option<PathBuf>,
+    /// Turns with `--peer`.
+    #[arg(long, default_value_t = 3, requires = "peer", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
     /// Print one JSON object a row instead of a table.
     #[arg(long)]
     json: bool,
@@ -54,7 +66,8 @@ struct Row {
 
 /// Measures every (model, mode) in a process of its own, so that the peak memory is that row's.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let binary = process::build_release("pg-peer")?;
+    let ours = Engine::Ours(process::build_release("pg-peer")?);
+    let peer = options.peer.then(|| python(options)).transpose()?;
     let models = options.model.as_deref().map_or(MODELS.to_vec(), |model| vec![model]);
     let modes = options.mode.as_deref().map_or(MODES.to_vec(), |mode| vec![mode]);
     if !options.json {
@@ -62,23 +75,88 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     for model in models {
         for mode in &modes {
-            let row = measure(&binary, model, mode, options)?;
-            println!("{}", if options.json { serde_json::to_string(&row)? } else { table_line(&row) });
+            match &peer {
+                None => print(&ours.measure(model, mode, options)?, options.json)?,
+                Some(peer) => compare(&ours, peer, model, mode, options)?,
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(binary: &Path, model: &str, mode: &str, options: &Options) -> Result<Row> {
-    let mut command = Command::new(binary);
-    command.args(["bench", "--model", model, "--mode", mode]);
-    command.args(["--batch", &options.batch.to_string(), "--size", &options.size.to_string()]);
-    let threads = options.threads.unwrap_or_else(process::cores);
-    command.args(["--repeats", &options.repeats.to_string(), "--threads", &threads.to_string()]);
-    let stdout = process::stdout_of(&mut command)?;
-    let line = process::last_line(&stdout);
-    serde_json::from_str(line)
-        .with_context(|| format!("`{}` printed no bench row: {line}", process::shell_line(&command)))
+fn print(row: &Row, as_json: bool) -> Result<()> {
+    println!("{}", if as_json { serde_json::to_string(row)? } else { table_line(row) });
+    Ok(())
+}
+
+/// Measures both turn by turn, so that a machine that slows down slows both, and prints the median turn of each.
+fn compare(ours: &Engine, peer: &Engine, model: &str, mode: &str, options: &Options) -> Result<()> {
+    let (mut our_rows, mut peer_rows) = (Vec::new(), Vec::new());
+    for _ in 0..options.rounds {
+        our_rows.push(ours.measure(model, mode, options)?);
+        peer_rows.push(peer.measure(model, mode, options)?);
+    }
+    let (ours, peer) = (median_turn(our_rows)?, median_turn(peer_rows)?);
+    print(&ours, options.json)?;
+    print(&peer, options.json)?;
+    let (time, memory) = (ours.seconds / peer.seconds, ours.peak_mib / peer.peak_mib);
+    if options.json {
+        println!("{}", json!({ "model": model, "mode": mode, "time_ratio": time, "memory_ratio": memory }));
+    } else {
+        println!("{:<26} {model:<12} {mode:<6} {time:>35.2} of the time, {memory:.2} of the memory", "");
+    }
+    Ok(())
+}
+
+fn median_turn(mut rows: Vec<Row>) -> Result<Row> {
+    rows.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    let middle = rows.len() / 2;
+    rows.into_iter().nth(middle).context("no turn was measured")
+}
+
+/// What a row is measured with.
+enum Engine {
+    /// `pg-peer`.
+    Ours(PathBuf),
+    /// A Python with PyTorch.
+    Peer(PathBuf),
+}
+
+fn python(options: &Options) -> Result<Engine> {
+    let python = options.python.clone().unwrap_or_else(|| process::workspace_root().join(PYTHON));
+    // A name without a folder is looked up by the system.
+    if python.components().count() > 1 && !python.is_file() {
+        bail!("{}: no such program; run peer/setup.sh, or name one with --python", python.display());
+    }
+    Ok(Engine::Peer(python))
+}
+
+impl Engine {
+    fn measure(&self, model: &str, mode: &str, options: &Options) -> Result<Row> {
+        let mut command = match self {
+            Self::Ours(binary) => {
+                let mut command = Command::new(binary);
+                command.arg("bench");
+                command
+            }
+            Self::Peer(python) => {
+                let mut command = Command::new(python);
+                command.arg(process::workspace_root().join("peer/step.py"));
+                command
+            }
+        };
+        command.args(["--model", model, "--mode", mode]);
+        command.args(["--batch", &options.batch.to_string(), "--size", &options.size.to_string()]);
+        let threads = options.threads.unwrap_or_else(process::cores);
+        command.args(["--repeats", &options.repeats.to_string(), "--threads", &threads.to_string()]);
+        row_of(&process::stdout_of(&mut command)?)
+            .with_context(|| format!("`{}` printed no bench row", process::shell_line(&command)))
+    }
+}
+
+fn row_of(stdout: &str) -> Result<Row> {
+    let line = process::last_line(stdout);
+    serde_json::from_str(line).with_context(|| line.to_owned())
 }
 
 const HEADER: &str = "engine                     model        mode   batch  size  threads   seconds (    min ..     max)  peak MiB";
@@ -102,6 +180,24 @@ mod tests {
         assert_eq!(line.len(), HEADER.len());
         assert_eq!(line.find('('), HEADER.find('('));
         assert!(line.ends_with(" 2048"), "{line}");
+    }
+
+    fn row(seconds: f64) -> Row {
+        let (engine, model, mode) = ("e".into(), "m".into(), "soft".into());
+        Row { engine, model, mode, batch: 1, size: 8, threads: 1, seconds, min: 1.0, max: 2.0, peak_mib: 3.0 }
+    }
+
+    #[test]
+    fn the_median_turn_is_reported() {
+        assert_eq!(median_turn(vec![row(3.0), row(1.0), row(2.0)]).unwrap().seconds, 2.0);
+        assert!(median_turn(Vec::new()).is_err());
+    }
+
+    #[test]
+    fn the_row_is_the_last_line() {
+        let line = serde_json::to_string(&row(1.5)).unwrap();
+        assert_eq!(row_of(&format!("a warning\n{line}\n")).unwrap().seconds, 1.5);
+        assert!(format!("{:#}", row_of("Traceback").unwrap_err()).contains("Traceback"));
     }
 
     #[test]
