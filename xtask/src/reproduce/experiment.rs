@@ -81,6 +81,10 @@ fn verdicts(experiment: Experiment, rows: &[Row], set: &SetPlan) -> Vec<Verdict>
         }
         Experiment::MaskSize => return vec![verdict::size_uncritical(rows, metric)],
         Experiment::Alpha => return vec![verdict::strength_uncritical(rows, metric)],
+        Experiment::Lazy => {
+            let Some((always, lazy)) = rows.split_first() else { return vec![] };
+            return lazy.iter().map(|row| verdict::no_worse(row, always, metric)).collect();
+        }
         Experiment::Convergence => return vec![],
     };
     let named = |label: &str| rows.iter().find(|row| row.label == label);
@@ -183,7 +187,7 @@ mod tests {
             let experiment = report.experiments.iter().find(|experiment| experiment.name == name).unwrap();
             experiment.verdicts.iter().map(|verdict| verdict.finding).collect::<Vec<_>>()
         };
-        for name in ["table", "masks", "mask-size", "alpha", "convergence"] {
+        for name in ["table", "masks", "mask-size", "alpha", "lazy", "convergence"] {
             assert!(!findings(name).is_empty());
             assert!(
                 findings(name).iter().all(|finding| *finding == Finding::Shown || name == "convergence"),
@@ -193,7 +197,7 @@ mod tests {
         let table = &report.experiments[0];
         assert_eq!(table.rows[2].label, label::GUIDED);
         assert!((table.rows[2].estimate(Metric::WorstGroup).unwrap().mean - 0.803).abs() < 1e-9);
-        let race = report.experiments[4].convergence.as_ref().unwrap().by_seed[0];
+        let race = report.experiments[5].convergence.as_ref().unwrap().by_seed[0];
         assert_eq!((race.unguided.epochs, race.guided.unwrap().epochs), (2, 1));
         assert_eq!(report.pictures.len(), 3, "one picture a row of the table; text files are none");
         assert!(report.pictures[0].path.is_relative() && report.pictures[0].caption == "originals only: b");

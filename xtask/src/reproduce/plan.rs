@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 
 use super::report::Metric;
-use super::train::{Mask, Run};
+use super::train::{Lazy, Mask, Run};
 
 /// The image sets, in the order of the report.
 const SETS: [Set; 5] = [
@@ -33,7 +33,7 @@ const SETS: [Set; 5] = [
         alpha: 1.0,
         full: Budget { epochs: 15, seeds: 3, sweep_seeds: 3 },
         quick: None,
-        experiments: &[Experiment::Masks],
+        experiments: &[Experiment::Masks, Experiment::Lazy],
         wrong_masks_help: true,
         paper: None,
     },
@@ -88,6 +88,9 @@ pub(crate) const STABLE_ALPHAS: (f64, f64) = (0.01, 0.09);
 const ALPHAS: [f64; 9] = [0.01, 0.03, 0.05, 0.07, 0.09, 0.3, 1.0, 10.0, 100.0];
 const QUICK_ALPHAS: [f64; 3] = [0.09, 1.0, 10.0];
 const MASK_AREAS: [f64; 5] = [0.7, 0.9, 1.0, 1.1, 1.3];
+const LAZY: [Lazy; 5] =
+    [Lazy::Never, Lazy::EverySteps(2), Lazy::EverySteps(4), Lazy::Fraction(0.5), Lazy::Fraction(0.25)];
+const QUICK_LAZY: [Lazy; 2] = [Lazy::Never, Lazy::EverySteps(4)];
 const QUICK_MASK_AREAS: [f64; 3] = [0.7, 1.0, 1.3];
 
 /// An image set as the table above has it.
@@ -121,7 +124,7 @@ struct Budget {
 impl Budget {
     fn seeds_of(self, experiment: Experiment) -> u64 {
         match experiment {
-            Experiment::Table | Experiment::Masks | Experiment::Convergence => self.seeds,
+            Experiment::Table | Experiment::Masks | Experiment::Lazy | Experiment::Convergence => self.seeds,
             Experiment::MaskSize | Experiment::Alpha => self.sweep_seeds,
         }
     }
@@ -146,11 +149,13 @@ pub(crate) enum Experiment {
     Masks,
     MaskSize,
     Alpha,
+    Lazy,
     Convergence,
 }
 
 impl Experiment {
-    const ALL: [Self; 5] = [Self::Table, Self::Masks, Self::MaskSize, Self::Alpha, Self::Convergence];
+    const ALL: [Self; 6] =
+        [Self::Table, Self::Masks, Self::MaskSize, Self::Alpha, Self::Lazy, Self::Convergence];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -158,6 +163,7 @@ impl Experiment {
             Self::Masks => "masks",
             Self::MaskSize => "mask-size",
             Self::Alpha => "alpha",
+            Self::Lazy => "lazy",
             Self::Convergence => "convergence",
         }
     }
@@ -168,6 +174,7 @@ impl Experiment {
             Self::Masks => "Does the mask matter?",
             Self::MaskSize => "How exact must the mask be?",
             Self::Alpha => "How strong should the guidance be?",
+            Self::Lazy => "Can guidance be had for less?",
             Self::Convergence => "How soon is the unguided run's best reached?",
         }
     }
@@ -299,6 +306,11 @@ impl Set {
                 };
                 std::iter::once(row(label::UNGUIDED, edits())).chain(alphas.iter().map(strong)).collect()
             }
+            Experiment::Lazy => {
+                let ways = if scale == Scale::Quick { &QUICK_LAZY[..] } else { &LAZY };
+                let lazy = |&lazy: &Lazy| row(&lazy.to_string(), Run { lazy, ..guided(self.alpha) });
+                ways.iter().map(lazy).collect()
+            }
             Experiment::Convergence => {
                 vec![row(label::UNGUIDED, edits()), row(label::TRUE, guided(self.alpha))]
             }
@@ -410,11 +422,11 @@ mod tests {
     fn experiments_share_their_runs() {
         let plan = &select(Scale::Full, None).unwrap()[0];
         let unique: BTreeSet<Run> = plan.runs().collect();
-        // Over all seeds: originals, edits, the set's strength, two wrong masks. Over those of the sweeps: every other
-        // strength, and every area but 1.
+        // Over all seeds: originals, edits, the set's strength, two wrong masks, the lazy ways. Over those of the sweeps:
+        // every other strength, and every area but 1.
         let others = |values: &[f64], shared: f64| values.iter().filter(|value| **value != shared).count();
         let swept = others(&ALPHAS, plan.alpha) + others(&MASK_AREAS, 1.0);
-        assert_eq!(unique.len(), 5 * 7 + swept * 3);
+        assert_eq!(unique.len(), (5 + LAZY.len() - 1) * 7 + swept * 3);
     }
 
     #[test]

@@ -33,6 +33,27 @@ impl fmt::Display for Mask {
     }
 }
 
+/// Which steps or samples are guided; as strongly in all.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Lazy {
+    /// All.
+    Never,
+    /// Every so many steps.
+    EverySteps(u64),
+    /// A share of each batch.
+    Fraction(f64),
+}
+
+impl fmt::Display for Lazy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lazy::Never => f.write_str("every step"),
+            Lazy::EverySteps(steps) => write!(f, "every {steps} steps"),
+            Lazy::Fraction(share) => write!(f, "{share} of a batch"),
+        }
+    }
+}
+
 /// The arguments of a run. Equal runs are trained once, whichever experiments ask for them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Run {
@@ -43,6 +64,7 @@ pub(crate) struct Run {
     pub(crate) mask: Mask,
     /// Area of the target region, as a multiple of the extracted one's.
     pub(crate) mask_area: f64,
+    pub(crate) lazy: Lazy,
     pub(crate) epochs: usize,
     pub(crate) seed: u64,
 }
@@ -50,7 +72,8 @@ pub(crate) struct Run {
 impl Run {
     /// Originals only.
     pub(crate) fn baseline(dataset: &'static str, epochs: usize, seed: u64) -> Self {
-        Self { dataset, edits: false, alpha: 0.0, mask: Mask::True, mask_area: 1.0, epochs, seed }
+        let (mask, mask_area, lazy) = (Mask::True, 1.0, Lazy::Never);
+        Self { dataset, edits: false, alpha: 0.0, mask, mask_area, lazy, epochs, seed }
     }
 
     /// Originals and edits, without guidance.
@@ -65,9 +88,14 @@ impl Run {
 
     /// A name that no other run has, fit for a folder.
     pub(crate) fn name(&self) -> String {
-        let Self { dataset, edits, alpha, mask, mask_area, epochs, seed } = self;
+        let Self { dataset, edits, alpha, mask, mask_area, lazy, epochs, seed } = self;
         let edits = if *edits { "edits" } else { "originals" };
-        format!("{dataset}-{edits}-alpha{alpha}-{mask}-area{mask_area}-epochs{epochs}-seed{seed}")
+        let lazy = match lazy {
+            Lazy::Never => String::new(),
+            Lazy::EverySteps(steps) => format!("-every{steps}"),
+            Lazy::Fraction(share) => format!("-fraction{share}"),
+        };
+        format!("{dataset}-{edits}-alpha{alpha}-{mask}-area{mask_area}{lazy}-epochs{epochs}-seed{seed}")
     }
 }
 
@@ -86,6 +114,7 @@ impl Ord for Run {
             .cmp(&(other.seed, other.dataset, other.edits, other.mask, other.epochs))
             .then(self.alpha.total_cmp(&other.alpha))
             .then(self.mask_area.total_cmp(&other.mask_area))
+            .then_with(|| self.lazy.to_string().cmp(&other.lazy.to_string()))
     }
 }
 
@@ -135,6 +164,15 @@ impl Trainer {
         command.args(["--alpha", &run.alpha.to_string(), "--mask", &run.mask.to_string()]);
         if run.mask_area != 1.0 {
             command.args(["--mask-area", &run.mask_area.to_string()]);
+        }
+        match run.lazy {
+            Lazy::Never => {}
+            Lazy::EverySteps(steps) => {
+                command.args(["--every", &steps.to_string()]);
+            }
+            Lazy::Fraction(share) => {
+                command.args(["--fraction", &share.to_string()]);
+            }
         }
         command.args([
             "--epochs",
@@ -198,6 +236,10 @@ mod tests {
              --mask-area 0.7 --epochs 12 --seed 3 --threads 1 --batch 32 \
              --out reproduce/runs/decoy-mnist-edits-alpha0.05-random-area0.7-epochs12-seed3 --json"
         );
+        for (lazy, flag) in [(Lazy::EverySteps(2), "--every 2 "), (Lazy::Fraction(0.5), "--fraction 0.5 ")] {
+            let line = process::shell_line(&trainer("x").command(&Run { lazy, ..run.clone() }));
+            assert!(line.contains(flag), "{line}");
+        }
         let baseline = process::shell_line(&trainer("x").command(&Run::baseline("cub", 1, 0)));
         assert!(
             baseline.contains("--no-edits --alpha 0 ")
@@ -230,6 +272,8 @@ mod tests {
             Run { alpha: 0.5, ..run.clone() },
             Run { mask: Mask::Full, ..run.clone() },
             Run { mask_area: 0.9, ..run.clone() },
+            Run { lazy: Lazy::EverySteps(2), ..run.clone() },
+            Run { lazy: Lazy::Fraction(0.5), ..run.clone() },
             Run { epochs: 13, ..run.clone() },
             Run { edits: false, ..run.clone() },
         ];

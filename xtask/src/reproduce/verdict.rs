@@ -119,6 +119,29 @@ pub(crate) fn size_uncritical(rows: &[Row], metric: Metric) -> Verdict {
     Verdict { expectation, finding, text }
 }
 
+/// Expects `row` not below `reference`, which costs more.
+pub(crate) fn no_worse(row: &Row, reference: &Row, metric: Metric) -> Verdict {
+    let expectation =
+        format!("guiding {} no worse than {} in {}", row.label, reference.label, metric.phrase());
+    let (Some(a), Some(b)) = (row.estimate(metric), reference.estimate(metric)) else {
+        return Verdict::not_measured(expectation);
+    };
+    let (finding, text) = if b.lies_above(a) {
+        (Finding::Contradicted, "contradicted: worse")
+    } else if a.half.is_none() || b.half.is_none() {
+        (Finding::NotShown, "not shown: a single seed has no interval")
+    } else {
+        (Finding::Shown, "shown as far as the intervals tell")
+    };
+    let text = format!(
+        "{text} ({} against {}{})",
+        percent(a),
+        percent(b),
+        difference_by_seed(row, reference, metric)
+    );
+    Verdict { expectation, finding, text }
+}
+
 /// Expects every strength in the paper's range above no guidance.
 pub(crate) fn strength_uncritical(rows: &[Row], metric: Metric) -> Verdict {
     let (least, most) = STABLE_ALPHAS;
@@ -233,6 +256,16 @@ mod tests {
 
     fn rows(points: &[(Option<f64>, &[f64])]) -> Vec<Row> {
         points.iter().map(|(x, values)| Row { x: *x, ..row(&format!("at {x:?}"), values) }).collect()
+    }
+
+    #[test]
+    fn a_cheaper_way_may_harm() {
+        let judge = |lazy: &[f64]| no_worse(&row("every 2 steps", lazy), &row("every step", &HIGH), METRIC);
+        assert_eq!(judge(&HIGH).finding, Finding::Shown);
+        assert_eq!(judge(&WIDE).finding, Finding::Shown);
+        assert_eq!(judge(&LOW).finding, Finding::Contradicted);
+        assert_eq!(judge(&[0.9]).finding, Finding::NotShown);
+        assert_eq!(judge(&[]).finding, Finding::NotMeasured);
     }
 
     #[test]
