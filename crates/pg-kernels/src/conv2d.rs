@@ -1,7 +1,7 @@
 //! 2-d convolution (cross-correlation, as in torch) and its two gradients.
 //!
-//! Two algorithms, chosen by shape and type: [`winograd`] for large enough 3x3 convolutions at stride 1 in f32,
-//! [`im2col`] for everything else.
+//! Two algorithms, chosen by shape and type: Winograd's for large enough 3x3 convolutions at stride 1 in f32, im2col and a
+//! matrix product for everything else.
 
 mod im2col;
 mod winograd;

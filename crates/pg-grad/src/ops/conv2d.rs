@@ -138,15 +138,18 @@ impl CustomOp2 for Conv2dMap {
         _: &Tensor,
         grad: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
+        // The images themselves, in a plain step, have no use for a gradient.
+        let wants_first = a.track_op();
         let (a, b, grad) = (pass::operand(a), pass::operand(b), pass::operand(grad));
         let map = |map, a: &Tensor, b: &Tensor| apply(map, self.geometry, a, b);
+        let first = |kind, x: &Tensor, y: &Tensor| wants_first.then(|| map(kind, x, y)).transpose();
         let weight_gradient = |x: &Tensor, y: &Tensor| {
             pass::wants_weight_gradient(&b).then(|| map(Map::Weight, x, y)).transpose()
         };
         Ok(match self.map {
-            Map::Output => (Some(map(Map::Input, &grad, &b)?), weight_gradient(&a, &grad)?),
-            Map::Input => (Some(map(Map::Output, &grad, &b)?), weight_gradient(&grad, &a)?),
-            Map::Weight => (Some(map(Map::Input, &b, &grad)?), Some(map(Map::Output, &a, &grad)?)),
+            Map::Output => (first(Map::Input, &grad, &b)?, weight_gradient(&a, &grad)?),
+            Map::Input => (first(Map::Output, &grad, &b)?, weight_gradient(&grad, &a)?),
+            Map::Weight => (first(Map::Input, &b, &grad)?, Some(map(Map::Output, &a, &grad)?)),
         })
     }
 }
