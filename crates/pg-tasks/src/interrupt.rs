@@ -12,7 +12,7 @@ static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
 /// The exit status of a process that was ended by Ctrl-C, as shells report it.
 const EXIT_STATUS: i32 = 130;
 
-/// Ctrl-C cannot be caught, because something else in this process catches it.
+/// Ctrl-C cannot be caught.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("Ctrl-C cannot be caught ({0}); an interrupted run would lose its last epoch")]
 pub struct InterruptError(String);
@@ -23,13 +23,21 @@ pub struct Interrupt(());
 
 impl Interrupt {
     /// Catches Ctrl-C from now on: the first sets the flag, the second ends the process with status 130. May be
-    /// called again.
+    /// called again. Where Ctrl-C is ignored (shells start background jobs of a script so) or caught by something else,
+    /// it stays so, and a warning says that it will not stop the run.
     ///
     /// # Errors
-    /// If another handler is in place.
+    /// If the system refuses the handler.
     pub fn install() -> Result<Self, InterruptError> {
-        let installed =
-            INSTALLED.get_or_init(|| ctrlc::try_set_handler(on_signal).map_err(|error| error.to_string()));
+        let installed = INSTALLED.get_or_init(|| match ctrlc::try_set_handler(on_signal) {
+            Err(ctrlc::Error::MultipleHandlers) => {
+                tracing::warn!(
+                    "Ctrl-C is ignored or caught elsewhere here: it will not save and stop the run"
+                );
+                Ok(())
+            }
+            other => other.map_err(|error| error.to_string()),
+        });
         installed.clone().map(|()| Self(())).map_err(InterruptError)
     }
 

@@ -27,6 +27,23 @@ fn child() {
     }
 }
 
+/// As a shell starts the background jobs of a script.
+#[test]
+fn an_ignored_signal_stays_ignored() {
+    let line = format!(
+        "trap '' INT; PG_INTERRUPT_CHILD=1 exec '{}' --exact child --nocapture",
+        std::env::current_exe().unwrap().display()
+    );
+    let mut child =
+        Command::new("sh").args(["-c", &line]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line == "running"), "it goes on without a handler");
+    interrupt(&child);
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 fn interrupt(child: &Child) {
     let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(status.success());

@@ -61,7 +61,11 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
     } else {
         say(format_args!("{} images drawn in {}", saliencies.len(), out.display()))?;
         match mean {
-            Some(mean) => say(format_args!("squared input gradient on the object: {:.1} %", 100.0 * mean)),
+            Some(mean) => say(format_args!(
+                "squared input gradient on the object: {:.1} % (mean of these {})",
+                100.0 * mean,
+                shares.len()
+            )),
             None => say("no true masks, so no share of the gradient on the object"),
         }
     }

@@ -76,6 +76,7 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     if resume.is_none() {
         config.check_validation(&dataset)?;
         load_pretrained(&model, &config)?;
+        warn_of_random_weights(&config);
     }
     let samples = Arc::new(Samples::prepare(&dataset, &config)?);
     describe(&dataset, &model, &samples, &config);
@@ -112,6 +113,17 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     };
     let outcome = trainer.interruptible(interrupt).run()?;
     finish(machine.json, &outcome, &model, &evaluator, &dataset, &config, &dir)
+}
+
+/// Large networks learn little from scratch on what is usually at hand.
+fn warn_of_random_weights(config: &Config) {
+    let large = config.model.starts_with("resnet") || config.model.starts_with("vgg");
+    if large && config.weights.is_none() && !config.pretrained {
+        tracing::warn!(
+            "{} starts from random weights; give --weights, or a small model (--model small-cnn --image-size 32)",
+            config.model
+        );
+    }
 }
 
 /// The settings of a run that is resumed; it takes no others, since it must end as if it had never stopped.

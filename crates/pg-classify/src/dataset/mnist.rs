@@ -93,12 +93,16 @@ fn read(root: &Path) -> Result<Pools, DatasetError> {
         if let Some(learn) = idx::read(&folder, "train")? {
             return Ok(Pools { learn, test });
         }
+        tracing::warn!(
+            "{}: no train-images-idx3-ubyte; the test images serve for training and test, 4 : 1",
+            folder.display()
+        );
         let held_out = test.split_off(test.len() / 5 * 4);
         return Ok(Pools { learn: test, test: held_out });
     }
     Err(DatasetError::Missing {
         path: root.join("t10k-images-idx3-ubyte.gz"),
-        advice: manifest::advice("decoy-mnist"),
+        advice: format!("nor in {}; {}", FOLDERS[1], manifest::advice("decoy-mnist")),
     })
 }
 
