@@ -32,7 +32,7 @@ use super::Conv2dGeometry;
 use crate::scratch::with_scratch;
 use pulp::{Arch, Simd, WithSimd, bytemuck};
 use rayon::prelude::*;
-use transform::{InputPoints, KernelPoints, Outputs, transform};
+use transform::{InputPoints, KernelPoints, Line, Outputs, transform};
 use weight_gradient::WeightGradient;
 
 /// Points of a tile.
@@ -232,7 +232,7 @@ impl<S: Simd, K: Fn(usize, usize) -> [f32; 9], const PANEL: usize> pulp::Nullary
                     }
                 }
                 for (channel, taps) in taps.chunks_exact(9).enumerate() {
-                    let points = transform(simd, taps, KernelPoints);
+                    let points = transform::<S, KernelPoints, 3, 6>(simd, taps);
                     for (point, &value) in points.as_flattened().iter().enumerate() {
                         kernels[(point * S::F32_LANES + channel) * PANEL + part] = value;
                     }
@@ -298,7 +298,7 @@ impl<S: Simd, const PANEL: usize> pulp::NullaryFnOnce for Task<'_, S, PANEL> {
             let grid =
                 Grid { rows, a_sample: conv.tile_rows(), columns: conv.tile_columns(), tiles: room.tiles };
             for (block, u) in u.chunks_exact_mut(POINTS * room.tiles).enumerate() {
-                input_points(simd, &planes, input, block, &grid, lines, u);
+                tile_points::<S, InputPoints, 6>(simd, &planes, input, block, &grid, lines, u);
             }
             for (panel, kernels) in
                 kernels.chunks_exact(room.u / room.tiles * S::F32_LANES * PANEL).enumerate()
@@ -367,7 +367,7 @@ struct Grid {
 impl Planes {
     /// Vectors that `side` lines of an image need, for tiles of `side`.
     fn lines_len(&self, side: usize, columns: usize) -> usize {
-        side * (4 * columns + 2)
+        side * (4 * columns + side - 4)
     }
 
     /// Lines `y..y + side` (in the padded image) of a block of channels, transposed: [line][x][lane].
@@ -402,28 +402,28 @@ impl Planes {
     }
 }
 
-/// `u` [point][tile] = B' d B of the tiles of a block of channels.
+/// `points` [point][tile] of the tiles, of `SIDE` by `SIDE`, of a block of channels: B' d B or A dy A'.
 #[inline(always)]
-fn input_points<S: Simd>(
+fn tile_points<S: Simd, L: Line<SIDE, 6>, const SIDE: usize>(
     simd: S,
     planes: &Planes,
     images: &[f32],
     block: usize,
     grid: &Grid,
     lines: &mut [S::f32s],
-    u: &mut [S::f32s],
+    points: &mut [S::f32s],
 ) {
-    let line_len = 4 * grid.columns + 2;
+    let line_len = lines.len() / SIDE;
     for (index, row) in grid.rows.clone().enumerate() {
-        planes.lines::<S>(images, row / grid.a_sample, block, row % grid.a_sample * 4, 6, lines);
+        planes.lines::<S>(images, row / grid.a_sample, block, row % grid.a_sample * 4, SIDE, lines);
         for column in 0..grid.columns {
-            let mut tile = [simd.splat_f32s(0.0); 36];
-            for (tile, line) in tile.chunks_exact_mut(6).zip(lines.chunks_exact(line_len)) {
-                tile.copy_from_slice(&line[4 * column..][..6]);
+            let mut tile = [[simd.splat_f32s(0.0); SIDE]; SIDE];
+            for (tile, line) in tile.iter_mut().zip(lines.chunks_exact(line_len)) {
+                tile.copy_from_slice(&line[4 * column..][..SIDE]);
             }
-            let points = transform(simd, &tile, InputPoints);
-            for (point, &value) in points.as_flattened().iter().enumerate() {
-                u[point * grid.tiles + index * grid.columns + column] = value;
+            let values = transform::<S, L, SIDE, 6>(simd, tile.as_flattened());
+            for (point, &value) in values.as_flattened().iter().enumerate() {
+                points[point * grid.tiles + index * grid.columns + column] = value;
             }
         }
     }
@@ -454,7 +454,7 @@ fn output_row<S: Simd, const PANEL: usize>(
             for (point, value) in points.iter_mut().enumerate() {
                 *value = m[(point * grid.tiles + index * columns + column) * PANEL + part];
             }
-            let tile = transform(simd, &points, Outputs);
+            let tile = transform::<S, Outputs, 6, 4>(simd, &points);
             for (line, tile) in lines.chunks_exact_mut(line_len).zip(&tile) {
                 line[4 * column..][..4].copy_from_slice(tile);
             }

@@ -19,7 +19,6 @@ pub(super) trait Line<const FROM: usize, const TO: usize> {
 pub(super) fn transform<S: Simd, L: Line<FROM, TO>, const FROM: usize, const TO: usize>(
     simd: S,
     square: &[S::f32s],
-    _: L,
 ) -> [[S::f32s; TO]; TO] {
     let zero = simd.splat_f32s(0.0);
     let mut half = [[zero; FROM]; TO];

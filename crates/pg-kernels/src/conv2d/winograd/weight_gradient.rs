@@ -3,10 +3,11 @@
 //! Rounds of tiles: their points are computed in parallel over blocks of channels, then multiplied and added up in
 //! parallel over points and blocks of channels. One sum is kept, so memory does not grow with the threads.
 
-use super::transform::{GradientPoints, KernelGradient, transform};
-use super::{Grid, POINTS, Planes, Winograd, has_few_registers, input_points, with_vectors};
+use super::transform::{GradientPoints, InputPoints, KernelGradient, Line, transform};
+use super::{Grid, POINTS, Planes, Winograd, has_few_registers, tile_points, with_vectors};
 use pulp::{Simd, WithSimd, bytemuck};
 use rayon::prelude::*;
+use std::marker::PhantomData;
 
 pub(super) struct WeightGradient<'a> {
     pub(super) conv: &'a Winograd,
@@ -65,17 +66,28 @@ impl WeightGradient<'_> {
                 };
                 let used = grid.rows.len() * columns;
                 u.par_chunks_mut(POINTS * tiles).enumerate().for_each(|(block, u)| {
-                    simd.vectorize(InputTask { simd, planes: &planes, images: input, block, grid: &grid, u });
+                    let (planes, grid, line) = (&planes, &grid, PhantomData::<InputPoints>);
+                    simd.vectorize(PointsTask::<S, _, 6> {
+                        simd,
+                        planes,
+                        images: input,
+                        block,
+                        grid,
+                        points: u,
+                        line,
+                    });
                 });
                 d.par_chunks_mut(POINTS * tiles).enumerate().for_each(|(block, d)| {
                     if block * S::F32_LANES < conv.filters {
-                        simd.vectorize(GradientTask {
+                        let (planes, grid, line) = (&gradients, &grid, PhantomData::<GradientPoints>);
+                        simd.vectorize(PointsTask::<S, _, 4> {
                             simd,
-                            planes: &gradients,
+                            planes,
                             images: gradient,
                             block,
-                            grid: &grid,
-                            d,
+                            grid,
+                            points: d,
+                            line,
                         });
                     } else {
                         d.fill(zero);
@@ -103,57 +115,25 @@ impl WeightGradient<'_> {
     }
 }
 
-struct InputTask<'a, S: Simd> {
+/// The points of the tiles of a block of channels.
+struct PointsTask<'a, S: Simd, L, const SIDE: usize> {
     simd: S,
     planes: &'a Planes,
     images: &'a [f32],
     block: usize,
     grid: &'a Grid,
-    u: &'a mut [S::f32s],
+    points: &'a mut [S::f32s],
+    line: PhantomData<L>,
 }
 
-impl<S: Simd> pulp::NullaryFnOnce for InputTask<'_, S> {
+impl<S: Simd, L: Line<SIDE, 6>, const SIDE: usize> pulp::NullaryFnOnce for PointsTask<'_, S, L, SIDE> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let Self { simd, planes, images, block, grid, u } = self;
-        let mut lines = vec![simd.splat_f32s(0.0); planes.lines_len(6, grid.columns)];
-        input_points(simd, planes, images, block, grid, &mut lines, u);
-    }
-}
-
-/// A dy A' of the tiles of a block of filters.
-struct GradientTask<'a, S: Simd> {
-    simd: S,
-    planes: &'a Planes,
-    images: &'a [f32],
-    block: usize,
-    grid: &'a Grid,
-    d: &'a mut [S::f32s],
-}
-
-impl<S: Simd> pulp::NullaryFnOnce for GradientTask<'_, S> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        let Self { simd, planes, images, block, grid, d } = self;
-        let line_len = 4 * grid.columns;
-        let mut lines = vec![simd.splat_f32s(0.0); 4 * line_len];
-        for (index, row) in grid.rows.clone().enumerate() {
-            planes.lines::<S>(images, row / grid.a_sample, block, row % grid.a_sample * 4, 4, &mut lines);
-            for column in 0..grid.columns {
-                let mut tile = [simd.splat_f32s(0.0); 16];
-                for (tile, line) in tile.chunks_exact_mut(4).zip(lines.chunks_exact(line_len)) {
-                    tile.copy_from_slice(&line[4 * column..][..4]);
-                }
-                let points = transform(simd, &tile, GradientPoints);
-                for (point, &value) in points.as_flattened().iter().enumerate() {
-                    d[point * grid.tiles + index * grid.columns + column] = value;
-                }
-            }
-        }
+        let Self { simd, planes, images, block, grid, points, .. } = self;
+        let mut lines = vec![simd.splat_f32s(0.0); planes.lines_len(SIDE, grid.columns)];
+        tile_points::<S, L, SIDE>(simd, planes, images, block, grid, &mut lines, points);
     }
 }
 
@@ -222,7 +202,7 @@ impl<S: Simd> pulp::NullaryFnOnce for KernelGradientTask<'_, S> {
             for (point, value) in points.iter_mut().enumerate() {
                 *value = sums[point * a_point + channel * filter_blocks + block];
             }
-            let taps = transform(simd, &points, KernelGradient);
+            let taps = transform::<S, KernelGradient, 6, 3>(simd, &points);
             let taps: &[f32] = bytemuck::cast_slice(taps.as_flattened());
             for (lane, filter) in weight_gradient.chunks_exact_mut(conv.channels * 9).enumerate() {
                 for (tap, to) in filter[channel * 9..][..9].iter_mut().enumerate() {
