@@ -60,7 +60,7 @@ impl<'a> Classifier<'a> {
         evaluator: Evaluator<'a>,
         device: &Device,
     ) -> Self {
-        let guidance = config.guidance();
+        let guidance = Guidance { independent_samples: !model.mixes_samples(), ..config.guidance() };
         Self { model, dataset, samples, guidance, config, class_weights, evaluator, device: device.clone() }
     }
 

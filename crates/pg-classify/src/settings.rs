@@ -174,6 +174,9 @@ pub struct Settings {
     /// Parameters that stay as they are, by the beginning of their names (conv1, layer1, features.0).
     #[arg(long, value_name = "PREFIX", value_delimiter = ',', help_heading = "Model")]
     pub freeze: Option<Vec<String>>,
+    /// Compute activations again instead of keeping them: less memory, more time, the same result. On the CPU.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
+    pub grad_checkpointing: Option<bool>,
 
     /// Strength of guidance; 0 trains without it.
     #[arg(long, value_name = "A", allow_negative_numbers = true, help_heading = "Guidance")]
@@ -423,6 +426,7 @@ pub struct Config {
     pub weights: Option<PathBuf>,
     pub pretrained: bool,
     pub freeze: Vec<String>,
+    pub grad_checkpointing: bool,
     pub alpha: f64,
     pub strategy: StrategyName,
     pub mask: MaskKind,
@@ -587,6 +591,7 @@ impl Settings {
             weights: self.weights,
             pretrained: self.pretrained.unwrap_or(false),
             freeze: self.freeze.unwrap_or_default(),
+            grad_checkpointing: self.grad_checkpointing.unwrap_or(false),
             alpha: self.alpha.unwrap_or(0.0),
             strategy: self.strategy.unwrap_or(StrategyName::Exact),
             mask: self.mask.unwrap_or(MaskKind::True),
@@ -706,6 +711,12 @@ impl Config {
             "layer4-stride",
             "with a --model that is no ResNet",
             advice,
+        )?;
+        idle(
+            self.grad_checkpointing && matches!(self.model.as_str(), "small-cnn" | "mlp"),
+            "grad-checkpointing",
+            "with --model small-cnn or mlp",
+            "leave it out",
         )
     }
 

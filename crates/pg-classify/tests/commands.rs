@@ -335,6 +335,7 @@ fn every_setting_is_kept_and_has_its_effect() {
         (&["--augment", "flip-crop"], "augment", text("flip-crop"), Other),
         (&["--on-corrupt", "skip"], "on-corrupt", text("skip"), Same),
         (&["--freeze", "features.0"], "freeze", vec!["features.0"].into(), Other),
+        (&["--model", "resnet18", "--grad-checkpointing"], "grad-checkpointing", true.into(), Other),
         (&["--optimizer", "sgd"], "optimizer", text("sgd"), Same),
         (&["--optimizer", "adamw"], "optimizer", text("adamw"), Other),
         (&["--lr", "0.01"], "lr", 0.01.into(), Other),

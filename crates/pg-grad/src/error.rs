@@ -17,6 +17,9 @@ pub enum Error {
          cut the graph (detach, candle_nn::layer_norm and softmax_last_dim do)"
     )]
     NoInputGradient,
+    /// A checkpointed part of a network reads more than it was given.
+    #[error("a checkpointed part may depend on its input and on variables, not on other tensors of the step")]
+    CheckpointReads,
     /// A shape does not fit.
     #[error("{what} has shape {actual:?}, expected {expected}")]
     Shape {

@@ -65,6 +65,9 @@ pub struct Guidance {
     pub strategy: Strategy,
     /// When it is computed.
     pub lazy: Lazy,
+    /// Whether the network computes a sample's logits from that sample alone: no batch statistics. Samples that nothing
+    /// guides then take a plain step's passes instead of a guided one's. The loss is the same, but for rounding.
+    pub independent_samples: bool,
 }
 
 impl Guidance {
@@ -77,6 +80,7 @@ impl Guidance {
             reduction: Reduction::default(),
             strategy: Strategy::default(),
             lazy: Lazy::default(),
+            independent_samples: false,
         }
     }
 

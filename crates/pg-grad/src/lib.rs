@@ -40,6 +40,7 @@
 //! [`Strategy::Exact`] is cheaper and is the default; it needs candle's second-order switch ([`second_order`]) and
 //! operations whose second derivative is right, which [`ops`] are: each is tested against central differences.
 
+mod checkpoint;
 mod error;
 mod guidance;
 mod input_gradient;
@@ -52,6 +53,7 @@ mod step;
 mod tape;
 mod threads;
 
+pub use checkpoint::checkpoint;
 pub use error::{Error, Result};
 pub use guidance::{Guidance, Norm, Reduction, Strategy};
 pub use input_gradient::{Score, input_gradient, input_gradient_detached};

@@ -12,8 +12,9 @@ pub(crate) enum Pass {
     Full,
     /// The gradient of one input only, with a graph: gradients of weights are not computed.
     InputOnly(TensorId),
-    /// The last pass of a step: no graph is kept for a further derivative.
-    Last,
+    /// The last pass of a step: no graph is kept for a further derivative. The gradient of the step's own input, if it
+    /// is named, is of no use.
+    Last { input: Option<TensorId> },
 }
 
 thread_local! {
@@ -25,7 +26,11 @@ pub(crate) fn current() -> Pass {
     PASS.get()
 }
 
-fn during<T>(pass: Pass, f: impl FnOnce() -> T) -> T {
+pub(crate) fn is_last() -> bool {
+    matches!(PASS.get(), Pass::Last { .. })
+}
+
+pub(crate) fn during<T>(pass: Pass, f: impl FnOnce() -> T) -> T {
     struct Restore(Pass);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -42,7 +47,16 @@ fn during<T>(pass: Pass, f: impl FnOnce() -> T) -> T {
 /// # Errors
 /// Whatever an operation's backward pass reports.
 pub fn backward(loss: &Tensor) -> Result<GradStore> {
-    let mut gradients = during(Pass::Last, || differentiate(loss))?;
+    backward_last(loss, None)
+}
+
+/// The same, without the gradient of the step's input.
+pub(crate) fn backward_to_weights(loss: &Tensor, input: &Var) -> Result<GradStore> {
+    backward_last(loss, Some(input.id()))
+}
+
+fn backward_last(loss: &Tensor, input: Option<TensorId>) -> Result<GradStore> {
+    let mut gradients = during(Pass::Last { input }, || differentiate(loss))?;
     let ids: Vec<_> = gradients.get_ids().copied().collect();
     for id in ids {
         if let Some(gradient) = gradients.get_id(id).map(Tensor::detach) {
@@ -63,11 +77,17 @@ fn differentiate(loss: &Tensor) -> Result<GradStore> {
 
 /// What an operation's backward pass should work on: `tensor`, without its graph if this is the last pass.
 pub(crate) fn operand(tensor: &Tensor) -> Tensor {
-    if PASS.get() == Pass::Last { tensor.detach() } else { tensor.clone() }
+    if is_last() { tensor.detach() } else { tensor.clone() }
 }
 
 /// Whether the gradient of `weight` is wanted. A weight that is computed from others is always wanted: candle has
 /// to pass its gradient on.
 pub(crate) fn wants_weight_gradient(weight: &Tensor) -> bool {
     !matches!(PASS.get(), Pass::InputOnly(input) if weight.is_variable() && weight.id() != input)
+}
+
+/// Whether the gradient of the input `x` of a layer is wanted: not that of plain images, nor, in the last pass, that
+/// of the step's own input.
+pub(crate) fn wants_input_gradient(x: &Tensor) -> bool {
+    x.track_op() && !matches!(PASS.get(), Pass::Last { input: Some(input) } if input == x.id())
 }

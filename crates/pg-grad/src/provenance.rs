@@ -91,6 +91,22 @@ impl Provenance {
         Ok(vec![sum])
     }
 
+    /// Of `samples`, or of all, those that have a non-target region, in ascending order.
+    pub(crate) fn guided(&self, samples: Option<&[u32]>) -> Result<Vec<u32>> {
+        let mut sums: Option<Tensor> = None;
+        for source in &self.sources {
+            let regions = source.elsewhere.flatten_from(1)?.sum(1)?;
+            sums = Some(sums.map_or(Ok(regions.clone()), |sums| sums + &regions)?);
+        }
+        let Some(sums) = sums else { return Ok(Vec::new()) };
+        let sums = sums.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+        let has_region = |&i: &u32| sums.get(i as usize).is_some_and(|sum| *sum > 0.0);
+        Ok(match samples {
+            Some(samples) => samples.iter().copied().filter(has_region).collect(),
+            None => (0..sums.len() as u32).filter(has_region).collect(),
+        })
+    }
+
     /// The provenance of some samples of the batch, by index (m,).
     pub(crate) fn select(&self, samples: &Tensor) -> Result<Self> {
         let sources = self

@@ -1,10 +1,10 @@
 //! One guided training step: the losses and the gradient of L_cls + alpha * L_PG by every variable.
 
 use crate::error::{Error, Result};
-use crate::guidance::{Guidance, Strategy};
+use crate::guidance::{Guidance, Reduction, Strategy};
 use crate::input_gradient::{input_gradient_detached, summed_score};
 use crate::lazy::Turn;
-use crate::pass::backward;
+use crate::pass::{backward, backward_to_weights};
 use crate::provenance::Provenance;
 use crate::tape;
 use candle_core::backprop::GradStore;
@@ -40,7 +40,8 @@ impl Guidance {
     /// this a plain step.
     ///
     /// A network that draws at random (dropout) must draw the same in every pass of a step: seed its stream by the step.
-    /// Where only some samples are guided, they take a second pass through the network, which sees them as a batch.
+    /// Where only some samples are guided, they take a second pass through the network, which sees them as a batch;
+    /// with [`Guidance::independent_samples`] the batch is divided instead.
     ///
     /// # Errors
     /// [`Error::SecondOrderOff`] for the exact strategy where candle detaches gradients; anything that `network` or
@@ -55,14 +56,25 @@ impl Guidance {
     ) -> Result<Step> {
         self.check()?;
         let _scope = tape::Scope::new()?;
-        match turn {
-            None => plain_step(x, network, criterion),
-            Some(Turn { scale, samples: None }) => {
-                self.step_on_all(x, provenance, self.alpha * scale, network, criterion)
+        let Some(turn) = turn else { return plain_step(x, network, criterion) };
+        let strength = self.alpha * turn.scale;
+        if self.independent_samples && strength > 0.0 {
+            let asked = turn.samples.as_ref().map_or(x.dim(0)?, Vec::len);
+            let guided = provenance.guided(turn.samples.as_deref())?;
+            if guided.is_empty() {
+                let plain = plain_step(x, network, criterion)?;
+                return Ok(Step { loss_pg: Some(0.0), ..plain });
             }
-            Some(Turn { scale, samples: Some(samples) }) => {
+            if guided.len() < x.dim(0)? {
+                let split = Split::new(&guided, x)?;
+                return self.step_on_split(x, provenance, strength, (&split, asked), network, criterion);
+            }
+        }
+        match &turn.samples {
+            None => self.step_on_all(x, provenance, strength, network, criterion),
+            Some(samples) => {
                 let samples = Tensor::new(samples.as_slice(), x.device())?;
-                self.step_on_some(x, provenance, self.alpha * scale, &samples, network, criterion)
+                self.step_on_some(x, provenance, strength, &samples, network, criterion)
             }
         }
     }
@@ -78,17 +90,70 @@ impl Guidance {
         let x = Var::from_tensor(&x.detach())?;
         let logits = network(&x, Forward::Main).map_err(N::into)?;
         let loss_cls = criterion(&logits).map_err(C::into)?;
-        let (loss_pg, gradients) = if self.strategy == Strategy::Exact && strength > 0.0 {
-            // One backward pass serves both losses.
-            let loss_pg = self.loss(&logits, &x, provenance)?;
-            let total = (&loss_cls + (&loss_pg * strength)?.to_dtype(loss_cls.dtype())?)?;
-            (scalar(&loss_pg)?, backward(&total)?)
-        } else {
-            let (loss_pg, guided) = self.guide(&x, &logits, provenance, strength, network)?;
-            (loss_pg, sum(backward(&loss_cls)?, guided)?)
+        let (loss_pg, gradients) =
+            self.differentiate(&x, &logits, &loss_cls, provenance, strength, network)?;
+        Ok(Step { logits: logits.detach(), loss_cls: scalar(&loss_cls)?, loss_pg: Some(loss_pg), gradients })
+    }
+
+    /// Of `asked` samples those that have a non-target region go through the network by themselves; the other samples
+    /// of the batch, too, and nothing is differentiated by them.
+    fn step_on_split<N: Into<Error>, C: Into<Error>>(
+        &self,
+        x: &Tensor,
+        provenance: &Provenance,
+        strength: f64,
+        (split, asked): (&Split, usize),
+        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, N>,
+        criterion: impl Fn(&Tensor) -> StdResult<Tensor, C>,
+    ) -> Result<Step> {
+        let x = x.detach();
+        let guided = Var::from_tensor(&x.index_select(&split.guided, 0)?)?;
+        let logits_of_guided = network(&guided, Forward::Main).map_err(N::into)?;
+        let others = x.index_select(&split.others, 0)?;
+        let logits_of_others = network(&others, Forward::Main).map_err(N::into)?;
+        let logits =
+            Tensor::cat(&[&logits_of_guided, &logits_of_others], 0)?.index_select(&split.order, 0)?;
+        let loss_cls = criterion(&logits).map_err(C::into)?;
+        // The mean runs over all that were asked for; those without a region count 0.
+        let share = match self.reduction {
+            Reduction::Sum => 1.0,
+            _ => split.guided.elem_count() as f64 / asked as f64,
         };
-        let loss_cls = scalar(&loss_cls)?;
-        Ok(Step { logits: logits.detach(), loss_cls, loss_pg: Some(loss_pg), gradients })
+        let provenance = provenance.select(&split.guided)?;
+        let (loss_pg, gradients) = self.differentiate(
+            &guided,
+            &logits_of_guided,
+            &loss_cls,
+            &provenance,
+            strength * share,
+            network,
+        )?;
+        Ok(Step {
+            logits: logits.detach(),
+            loss_cls: scalar(&loss_cls)?,
+            loss_pg: Some(loss_pg * share),
+            gradients,
+        })
+    }
+
+    /// L_PG of `logits`, which came from `x`, and the gradient of `loss_cls` + `strength` * L_PG.
+    fn differentiate<N: Into<Error>>(
+        &self,
+        x: &Var,
+        logits: &Tensor,
+        loss_cls: &Tensor,
+        provenance: &Provenance,
+        strength: f64,
+        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, N>,
+    ) -> Result<(f64, GradStore)> {
+        if self.strategy == Strategy::Exact && strength > 0.0 {
+            // One backward pass serves both losses.
+            let loss_pg = self.loss(logits, x, provenance)?;
+            let total = (loss_cls + (&loss_pg * strength)?.to_dtype(loss_cls.dtype())?)?;
+            return Ok((scalar(&loss_pg)?, backward_to_weights(&total, x)?));
+        }
+        let (loss_pg, guided) = self.guide(x, logits, provenance, strength, network)?;
+        Ok((loss_pg, sum(backward_to_weights(loss_cls, x)?, guided)?))
     }
 
     fn step_on_some<N: Into<Error>, C: Into<Error>>(
@@ -118,7 +183,7 @@ impl Guidance {
     ) -> Result<(f64, Option<GradStore>)> {
         if self.strategy == Strategy::Exact && strength > 0.0 {
             let loss = self.loss(logits, x, provenance)?;
-            return Ok((scalar(&loss)?, Some(backward(&(&loss * strength)?)?)));
+            return Ok((scalar(&loss)?, Some(backward_to_weights(&(&loss * strength)?, x)?)));
         }
         let (loss, directions) = self.measure(logits, x, provenance)?;
         let guided = match self.strategy {
@@ -182,6 +247,26 @@ impl Guidance {
             }
         }
         Ok(total)
+    }
+}
+
+/// Which samples of a batch are guided.
+struct Split {
+    guided: Tensor,
+    others: Tensor,
+    /// From the guided samples followed by the others to the batch.
+    order: Tensor,
+}
+
+impl Split {
+    fn new(guided: &[u32], x: &Tensor) -> Result<Self> {
+        let others: Vec<u32> = (0..x.dim(0)? as u32).filter(|i| guided.binary_search(i).is_err()).collect();
+        let mut order = vec![0u32; guided.len() + others.len()];
+        for (place, &sample) in guided.iter().chain(&others).enumerate() {
+            order[sample as usize] = place as u32;
+        }
+        let tensor = |indices: &[u32]| Tensor::new(indices, x.device());
+        Ok(Self { guided: tensor(guided)?, others: tensor(&others)?, order: tensor(&order)? })
     }
 }
 

@@ -54,12 +54,18 @@ pub(crate) struct Scope {
     outermost: bool,
 }
 
+impl Tape {
+    fn new() -> Result<Self> {
+        let anchor = Var::zeros((), DType::F32, &Device::Cpu)?;
+        Ok(Self { entries: Vec::new(), places: HashMap::new(), anchor })
+    }
+}
+
 impl Scope {
     pub(crate) fn new() -> Result<Self> {
         let outermost = !is_on();
         if outermost {
-            let anchor = Var::zeros((), DType::F32, &Device::Cpu)?;
-            let tape = Tape { entries: Vec::new(), places: HashMap::new(), anchor };
+            let tape = Tape::new()?;
             TAPE.with_borrow_mut(|place| *place = Some(tape));
         }
         Ok(Self { outermost })
@@ -74,6 +80,19 @@ impl Drop for Scope {
             drop(tape);
         }
     }
+}
+
+/// Runs `f` with a record of its own; that of the step waits meanwhile.
+pub(crate) fn nested<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+    struct Restore(Option<Tape>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let inner = TAPE.replace(self.0.take());
+            drop(inner);
+        }
+    }
+    let _restore = Restore(TAPE.replace(Some(Tape::new()?)));
+    f()
 }
 
 /// Whether this thread records.
@@ -91,7 +110,7 @@ enum Way {
 fn way(arguments: &[&Tensor]) -> Way {
     if !is_on() || !arguments.iter().all(|a| a.device().is_cpu()) {
         Way::Candle
-    } else if pass::current() == Pass::Last || !arguments.iter().any(|a| a.track_op()) {
+    } else if pass::is_last() || !arguments.iter().any(|a| a.track_op()) {
         Way::Forget
     } else {
         Way::Record
@@ -181,6 +200,41 @@ pub(crate) fn apply<T: WithDType>(
         }
         _ => Tensor::from_vec(computed, shape.clone(), &Device::Cpu),
     }
+}
+
+/// `computed` as the result of an operation on tensors and variables, with its derivative by them in that order.
+pub(crate) fn apply_part(
+    tensors: &[&Tensor],
+    variables: &[TensorId],
+    computed: &Tensor,
+    derivative: impl Fn(&Tensor) -> CandleResult<Vec<Option<Tensor>>> + 'static,
+) -> CandleResult<Tensor> {
+    let y = result(cpu(&computed.contiguous()?, copy)?)?;
+    for tensor in tensors {
+        record_segment(tensor)?;
+    }
+    let arguments = tensors.iter().map(|t| t.id()).chain(variables.iter().copied()).collect();
+    push(Entry { arguments, result: y.id(), derivative: Box::new(derivative) });
+    Ok(y)
+}
+
+/// What the record began from: variables and constants that an operation on the way to `y` read.
+pub(crate) fn leaves(y: &Tensor) -> CandleResult<Vec<TensorId>> {
+    record_segment(y)?;
+    Ok(TAPE.with_borrow(|tape| {
+        let read = tape.iter().flat_map(|tape| {
+            let arguments = tape.entries.iter().flatten().flat_map(|entry| &entry.arguments);
+            arguments.filter(|id| !tape.places.contains_key(id))
+        });
+        read.collect::<HashSet<_>>().into_iter().copied().collect()
+    }))
+}
+
+/// Whether a tensor came about in this record.
+pub(crate) fn holds(id: TensorId) -> bool {
+    TAPE.with_borrow(|tape| {
+        tape.as_ref().is_some_and(|tape| tape.places.contains_key(&id) || tape.anchor.id() == id)
+    })
 }
 
 /// The elements of contiguous tensors on the CPU.
@@ -294,7 +348,7 @@ fn record_segment(x: &Tensor) -> CandleResult<()> {
 }
 
 fn segment_gradients(y: &Tensor, arguments: &[TensorId], grad: &Tensor) -> CandleResult<Vec<Option<Tensor>>> {
-    let last = pass::current() == Pass::Last;
+    let last = pass::is_last();
     let grad = if last { grad.detach() } else { boundary(grad)? };
     let outer = CAUGHT.replace(Some(HashMap::new()));
     let store = (y * &grad)?.sum_all()?.backward();
@@ -320,12 +374,7 @@ impl CustomOp1 for Identity {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
-        let copy = match x {
-            CpuStorage::F32(x) => CpuStorage::F32(contiguous(x, layout)?.to_vec()),
-            CpuStorage::F64(x) => CpuStorage::F64(contiguous(x, layout)?.to_vec()),
-            _ => bail!("gradients are f32 or f64"),
-        };
-        Ok((copy, layout.shape().clone()))
+        copy(x, layout)
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
@@ -333,16 +382,28 @@ impl CustomOp1 for Identity {
     }
 }
 
+fn copy(x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
+    let copy = match x {
+        CpuStorage::F32(x) => CpuStorage::F32(contiguous(x, layout)?.to_vec()),
+        CpuStorage::F64(x) => CpuStorage::F64(contiguous(x, layout)?.to_vec()),
+        _ => bail!("gradients are f32 or f64"),
+    };
+    Ok((copy, layout.shape().clone()))
+}
+
 /// The gradient of `loss` by the variables it was computed from: in the last pass all, and what leads to `loss` is
 /// used up; else that of the step's input alone, and it is recorded itself.
 pub(crate) fn backward(loss: &Tensor) -> Result<GradStore> {
-    record_segment(loss)?;
-    let mut gradients = HashMap::from([(loss.id(), loss.ones_like()?)]);
+    backward_from(loss, &loss.ones_like()?)
+}
+
+/// The same of sum(`y` `dy`).
+pub(crate) fn backward_from(y: &Tensor, dy: &Tensor) -> Result<GradStore> {
+    record_segment(y)?;
+    let mut gradients = HashMap::from([(y.id(), dy.clone())]);
     let wanted = wanted();
-    let Some(last) = TAPE.with_borrow(|tape| tape.as_ref()?.places.get(&loss.id()).copied()) else {
-        return Ok(GradStore::default());
-    };
-    for place in (0..=last).rev() {
+    let entries = TAPE.with_borrow(|tape| Some(tape.as_ref()?.places.get(&y.id())? + 1)).unwrap_or(0);
+    for place in (0..entries).rev() {
         let Some((entry, grad)) = take(place, &mut gradients) else { continue };
         let found = (entry.derivative)(&grad)?;
         drop(grad);
@@ -367,7 +428,7 @@ pub(crate) fn backward(loss: &Tensor) -> Result<GradStore> {
 
 /// The entry at a place and the gradient by its result, if there is one. In the last pass the record lets go of it.
 fn take(place: usize, gradients: &mut HashMap<TensorId, Tensor>) -> Option<(Rc<Entry>, Tensor)> {
-    let last = pass::current() == Pass::Last;
+    let last = pass::is_last();
     TAPE.with_borrow_mut(|tape| {
         let entry = tape.as_mut()?.entries.get_mut(place)?;
         let grad = gradients.remove(&entry.as_ref()?.result)?;
@@ -397,7 +458,7 @@ mod tests {
         Conv2dOptions, Pool2dOptions, add, batch_norm, channel_shift, conv2d, linear, max_pool2d, relu,
         softmax,
     };
-    use crate::{Guidance, Provenance, Result, backward};
+    use crate::{Error, Forward, Guidance, Provenance, Result, backward, checkpoint};
     use candle_core::{Device, Tensor, Var};
 
     fn var(shape: &[usize], salt: usize) -> Var {
@@ -413,16 +474,32 @@ mod tests {
 
     /// Recorded operations with candle's between, before and after them; one tensor is read twice.
     fn network(x: &Tensor, w: &[Var]) -> Result<Tensor> {
+        second_half(&first_half(x, w)?, w)
+    }
+
+    fn first_half(x: &Tensor, w: &[Var]) -> Result<Tensor> {
         let same = Conv2dOptions { padding: (1, 1), ..Conv2dOptions::default() };
-        let pool = Pool2dOptions { kernel_size: (2, 2), stride: (2, 2), padding: (0, 0) };
         let y = conv2d(&(x * 1.5)?, &w[0], same)?;
-        let y = relu(&batch_norm(&y, &w[1], &w[2], 1e-5)?.0)?;
+        Ok((relu(&batch_norm(&y, &w[1], &w[2], 1e-5)?.0)? * 0.5)?)
+    }
+
+    fn second_half(y: &Tensor, w: &[Var]) -> Result<Tensor> {
+        let pool = Pool2dOptions { kernel_size: (2, 2), stride: (2, 2), padding: (0, 0) };
         let branch = channel_shift(&conv2d(&y.tanh()?, &w[3], Conv2dOptions::default())?, &w[4])?;
-        let y = max_pool2d(&relu(&add(&branch, &y)?)?, pool)?;
+        let y = max_pool2d(&relu(&add(&branch, y)?)?, pool)?;
         linear(&y.flatten_from(1)?, &w[5], Some(&w[6]))
     }
 
-    fn gradients(records: bool) -> Vec<f64> {
+    /// The same, its first half checkpointed.
+    fn checkpointed(x: &Tensor, w: &[Var]) -> Result<Tensor> {
+        let half = w[..3].to_vec();
+        let y = checkpoint(x, Forward::Main, move |x, _| first_half(x, &half))?;
+        second_half(&y, w)
+    }
+
+    type Network = fn(&Tensor, &[Var]) -> Result<Tensor>;
+
+    fn gradients(records: bool, network: Network) -> Vec<f64> {
         let (w, x) = (weights(), var(&[3, 2, 6, 6], 9));
         let classes = Tensor::new(&[0u32, 2, 1], &Device::Cpu).unwrap();
         let others = Tensor::new(&[1u32, 0, 1], &Device::Cpu).unwrap();
@@ -441,12 +518,15 @@ mod tests {
 
     #[test]
     fn a_record_gives_the_derivatives_of_candles_graph() {
-        let (recorded, candle) = (gradients(true), gradients(false));
-        assert_eq!(recorded.len(), candle.len());
-        for (r, c) in recorded.iter().zip(&candle) {
-            assert!((r - c).abs() < 1e-9 * c.abs().max(1.0), "{r} != {c}");
+        let candle = gradients(false, network);
+        for network in [network as Network, checkpointed] {
+            let recorded = gradients(true, network);
+            assert_eq!(recorded.len(), candle.len());
+            for (r, c) in recorded.iter().zip(&candle) {
+                assert!((r - c).abs() < 1e-9 * c.abs().max(1.0), "{r} != {c}");
+            }
+            assert!(!is_on());
         }
-        assert!(!is_on());
     }
 
     #[test]
@@ -455,5 +535,16 @@ mod tests {
         let y = relu(&var(&[2, 3], 1)).unwrap().sum_all().unwrap();
         assert!(y.backward().unwrap_err().to_string().contains("pg_grad::backward"));
         assert!(backward(&y).is_ok());
+    }
+
+    #[test]
+    fn a_checkpointed_part_reads_no_other_tensor_of_the_step() {
+        let _scope = Scope::new().unwrap();
+        let (x, other) = (var(&[2, 3], 1), relu(&var(&[2, 3], 2)).unwrap());
+        for shift in [other.clone(), (&other * 2.0).unwrap()] {
+            let part = checkpoint(&x, Forward::Main, move |x, _| relu(&add(x, &shift)?));
+            assert!(matches!(part, Err(Error::CheckpointReads)));
+        }
+        assert!(backward(&checkpoint(&x, Forward::Main, |x, _| relu(x)).unwrap().sum_all().unwrap()).is_ok());
     }
 }

@@ -3,6 +3,7 @@
 
 mod support;
 
+use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Result as CandleResult, Tensor, Var};
 use pg_grad::ops::{Conv2dOptions, Pool2dOptions, conv2d, linear, log_softmax, max_pool2d, relu};
 use pg_grad::*;
@@ -217,6 +218,42 @@ fn guided_samples_average_to_the_whole_batch() {
         let mean = ((&halves[0].0 + &halves[1].0).unwrap() * 0.5).unwrap();
         assert!(relative_distance(&[mean], &[whole.0]) < 1e-5);
         assert!(((halves[0].1 + halves[1].1) / 2.0 / whole.1 - 1.0).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn a_divided_batch_has_the_loss_and_the_gradient_of_the_whole() {
+    let net = Net::new(DType::F64);
+    let x = input(DType::F64);
+    let some = Turn { scale: 2.0, samples: Some(vec![0, 2, 3]) };
+    let none = Turn { scale: 1.0, samples: Some(vec![2]) };
+    for (provenance, turns) in
+        [(soft(DType::F64), vec![&Turn::ALL, &some]), (hard(DType::F64), vec![&Turn::ALL, &some, &none])]
+    {
+        for (turn, reduction) in turns.into_iter().flat_map(|turn| {
+            [Reduction::SumElementsMeanBatch, Reduction::Mean, Reduction::Sum].map(|r| (turn, r))
+        }) {
+            let step = |independent_samples| {
+                let guidance = Guidance { reduction, independent_samples, ..Guidance::new(3.0) };
+                let rows = std::cell::Cell::new(0);
+                let network = |x: &Tensor, _| {
+                    rows.set(rows.get() + x.dim(0)?);
+                    net.forward(x)
+                };
+                let step = guidance.step(&x, &provenance, Some(turn), network, criterion).unwrap();
+                (step, rows.get())
+            };
+            let ((whole, _), (divided, rows)) = (step(false), step(true));
+            assert_eq!(rows, N, "each sample goes through the network once");
+            let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12 * a.abs().max(1.0), "{a} != {b}");
+            close(whole.loss_cls, divided.loss_cls);
+            close(whole.loss_pg.unwrap(), divided.loss_pg.unwrap());
+            assert!(relative_distance(&[whole.logits], &[divided.logits]) < 1e-12);
+            let of = |step: &GradStore| -> Vec<Tensor> {
+                net.weights.iter().map(|w| step.get(w).unwrap().clone()).collect()
+            };
+            assert!(relative_distance(&of(&whole.gradients), &of(&divided.gradients)) < 1e-12);
+        }
     }
 }
 

@@ -13,6 +13,12 @@ pub enum Error {
         /// The name asked for.
         name: String,
     },
+    /// The network is not divided into parts.
+    #[error("{name} has no parts to checkpoint; leave gradient checkpointing off")]
+    NoParts {
+        /// The network.
+        name: String,
+    },
     /// An option of the model has a value that makes no sense.
     #[error("{option} must be {expected}, got {value}")]
     Option {

@@ -98,6 +98,25 @@ impl Model {
         self.network.forward(images, mode)
     }
 
+    /// Whether a training step computes the parts of the network (a ResNet's blocks, VGG's stages) again for each of
+    /// their derivatives instead of keeping their activations: less memory, more time, the same result. On the CPU.
+    ///
+    /// # Errors
+    /// [`Error::NoParts`] for the small networks, which are not divided.
+    pub fn set_grad_checkpointing(&mut self, on: bool) -> Result<()> {
+        match self.network.checkpointing() {
+            Some(checkpointing) => *checkpointing = on,
+            None if on => return Err(Error::NoParts { name: self.spec.name.clone() }),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Whether in training the logits of a sample depend on the batch it is in: with batch normalisation.
+    pub fn mixes_samples(&self) -> bool {
+        self.params.buffers().keys().any(|name| name.ends_with("running_mean"))
+    }
+
     /// What determines the model's shape.
     pub fn spec(&self) -> &ModelSpec {
         &self.spec

@@ -324,3 +324,38 @@ fn the_gradient_of_the_guided_loss_is_a_central_difference_s() {
         }
     });
 }
+
+#[test]
+fn checkpointing_changes_no_gradient_and_no_running_statistic() {
+    on_a_deep_stack(|| {
+        for (name, size) in [("resnet18", 64), ("resnet50", 64), ("vgg16-gap", 32)] {
+            let found = |checkpointing, alpha| {
+                let mut model = model(name, size, DType::F64);
+                model.set_grad_checkpointing(checkpointing).unwrap();
+                let step = guided_step(&model, size, alpha);
+                let gradients =
+                    model.params().vars().values().map(|v| numbers(step.gradients.get(v).unwrap()));
+                let buffers = model.params().buffers().values().map(|v| numbers(v));
+                (step.loss_pg, gradients.chain(buffers).collect::<Vec<_>>())
+            };
+            let loss_pg = found(false, 0.0).0.unwrap();
+            for alpha in [0.0, 1.0 / loss_pg] {
+                let ((_, kept), (loss_again, again)) = (found(false, alpha), found(true, alpha));
+                assert!((loss_again.unwrap() / loss_pg - 1.0).abs() < 1e-9, "{name}");
+                for (kept, again) in kept.iter().zip(&again) {
+                    let largest = kept.iter().fold(1.0, |largest: f64, k| largest.max(k.abs()));
+                    assert!(kept.iter().zip(again).all(|(k, a)| (k - a).abs() < 1e-9 * largest), "{name}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn small_networks_have_no_parts_to_checkpoint() {
+    for name in ["mlp", "small-cnn"] {
+        let mut model = model(name, 32, DType::F32);
+        assert!(matches!(model.set_grad_checkpointing(true), Err(Error::NoParts { .. })));
+        assert!(model.set_grad_checkpointing(false).is_ok());
+    }
+}

@@ -72,7 +72,8 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
         dataset.check_files()?;
     }
     let spec = config.model_spec(dataset.classes.len());
-    let model = Model::new(spec, Seed(config.seed), DType::F32, &device)?;
+    let mut model = Model::new(spec, Seed(config.seed), DType::F32, &device)?;
+    model.set_grad_checkpointing(config.grad_checkpointing)?;
     if resume.is_none() {
         config.check_validation(&dataset)?;
         load_pretrained(&model, &config)?;

@@ -138,8 +138,7 @@ impl CustomOp2 for Conv2dMap {
         _: &Tensor,
         grad: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
-        // The images themselves, in a plain step, have no use for a gradient.
-        let wants_first = a.track_op();
+        let wants_first = pass::wants_input_gradient(a);
         let (a, b, grad) = (pass::operand(a), pass::operand(b), pass::operand(grad));
         let map = |map, a: &Tensor, b: &Tensor| apply(map, self.geometry, a, b);
         let first = |kind, x: &Tensor, y: &Tensor| wants_first.then(|| map(kind, x, y)).transpose();

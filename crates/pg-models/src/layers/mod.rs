@@ -8,6 +8,10 @@ pub(crate) use batch_norm::BatchNorm;
 pub(crate) use conv2d::Conv2d;
 pub(crate) use linear::Linear;
 
+use crate::error::Result;
+use candle_core::Tensor;
+use pg_grad::Forward;
+
 /// How batch normalisation gets its moments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -19,11 +23,27 @@ pub enum Mode {
     Eval,
 }
 
-impl From<pg_grad::Forward> for Mode {
-    fn from(forward: pg_grad::Forward) -> Self {
+impl From<Forward> for Mode {
+    fn from(forward: Forward) -> Self {
         match forward {
-            pg_grad::Forward::Main => Mode::Train,
-            pg_grad::Forward::Probe => Mode::Probe,
+            Forward::Main => Mode::Train,
+            Forward::Probe => Mode::Probe,
         }
     }
+}
+
+/// `part(x, mode)`. With `checkpointing`, a training step keeps `x` alone and computes the part again for each of its
+/// derivatives.
+pub(crate) fn run_part(
+    x: &Tensor,
+    mode: Mode,
+    checkpointing: bool,
+    part: impl Fn(&Tensor, Mode) -> Result<Tensor> + 'static,
+) -> Result<Tensor> {
+    if !checkpointing {
+        return part(x, mode);
+    }
+    let again = if mode == Mode::Train { Mode::Probe } else { mode };
+    let mode_of = move |forward| if forward == Forward::Main { mode } else { again };
+    Ok(pg_grad::checkpoint(x, Forward::Main, move |x, forward| part(x, mode_of(forward)))?)
 }

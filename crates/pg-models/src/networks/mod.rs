@@ -12,4 +12,9 @@ use candle_core::Tensor;
 /// A network that maps images (n, 3, height, width) to logits (n, classes).
 pub(crate) trait Network {
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor>;
+
+    /// The switch of gradient checkpointing, if the network has parts to do it for.
+    fn checkpointing(&mut self) -> Option<&mut bool> {
+        None
+    }
 }

@@ -2,10 +2,11 @@
 
 use super::Network;
 use crate::error::Result;
-use crate::layers::{BatchNorm, Conv2d, Linear, Mode};
+use crate::layers::{BatchNorm, Conv2d, Linear, Mode, run_part};
 use crate::params::Builder;
 use candle_core::Tensor;
 use pg_grad::ops::{Pool2dOptions, add, global_avg_pool2d, max_pool2d, relu};
+use std::sync::Arc;
 
 /// Which residual branch a network is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +30,9 @@ impl Block {
 pub(crate) struct ResNet {
     conv1: Conv2d,
     bn1: BatchNorm,
-    blocks: Vec<Residual>,
+    blocks: Vec<Arc<Residual>>,
     fc: Linear,
+    checkpointing: bool,
 }
 
 impl ResNet {
@@ -52,11 +54,12 @@ impl ResNet {
             for index in 0..depth {
                 let path = b.pp(format!("layer{}", layer + 1)).pp(index);
                 let stride = if index == 0 { stride } else { 1 };
-                blocks.push(Residual::new(&path, block, channels, width, stride)?);
+                blocks.push(Arc::new(Residual::new(&path, block, channels, width, stride)?));
                 channels = width * block.expansion();
             }
         }
-        Ok(Self { conv1, bn1, blocks, fc: Linear::new(&b.pp("fc"), channels, classes)? })
+        let fc = Linear::new(&b.pp("fc"), channels, classes)?;
+        Ok(Self { conv1, bn1, blocks, fc, checkpointing: false })
     }
 }
 
@@ -65,8 +68,15 @@ impl Network for ResNet {
         let x = relu(&self.bn1.forward(&self.conv1.forward(x)?, mode)?)?;
         let stem_pool = Pool2dOptions { kernel_size: (3, 3), stride: (2, 2), padding: (1, 1) };
         let x = max_pool2d(&x, stem_pool)?;
-        let x = self.blocks.iter().try_fold(x, |x, block| block.forward(&x, mode))?;
+        let x = self.blocks.iter().try_fold(x, |x, block| {
+            let block = Arc::clone(block);
+            run_part(&x, mode, self.checkpointing, move |x, mode| block.forward(x, mode))
+        })?;
         self.fc.forward(&global_avg_pool2d(&x)?)
+    }
+
+    fn checkpointing(&mut self) -> Option<&mut bool> {
+        Some(&mut self.checkpointing)
     }
 }
 
