@@ -185,17 +185,20 @@ pub(crate) fn apply3(
     }
 }
 
-/// An operation of which candle has no description: only while a step is recorded.
+/// An operation of which candle has no description: only while a step is recorded. The derivative sees the result, if
+/// it `reads_result`, and the gradient by it.
 pub(crate) fn apply<T: WithDType>(
     arguments: &[&Tensor],
     shape: &Shape,
     computed: Vec<T>,
-    derivative: impl Fn(&Tensor) -> CandleResult<Vec<Option<Tensor>>> + 'static,
+    reads_result: bool,
+    derivative: impl Fn(&Tensor, &Tensor) -> CandleResult<Vec<Option<Tensor>>> + 'static,
 ) -> CandleResult<Tensor> {
     match way(arguments) {
         Way::Record => {
             let y = result((T::to_cpu_storage_owned(computed), shape.clone()))?;
-            record(arguments, &y, derivative)?;
+            let y_saved = saved(&y, reads_result)?.detach();
+            record(arguments, &y, move |grad| derivative(&y_saved, grad))?;
             Ok(y)
         }
         _ => Tensor::from_vec(computed, shape.clone(), &Device::Cpu),
@@ -455,8 +458,8 @@ fn wanted() -> Option<HashSet<TensorId>> {
 mod tests {
     use super::{Scope, is_on};
     use crate::ops::{
-        Conv2dOptions, Pool2dOptions, add, batch_norm, channel_shift, conv2d, linear, max_pool2d, relu,
-        softmax,
+        Conv2dOptions, Pool2dOptions, add, batch_norm, batch_norm_relu, channel_shift, conv2d, linear,
+        max_pool2d, relu, softmax,
     };
     use crate::{Error, Forward, Guidance, Provenance, Result, backward, checkpoint};
     use candle_core::{Device, Tensor, Var};
@@ -480,7 +483,8 @@ mod tests {
     fn first_half(x: &Tensor, w: &[Var]) -> Result<Tensor> {
         let same = Conv2dOptions { padding: (1, 1), ..Conv2dOptions::default() };
         let y = conv2d(&(x * 1.5)?, &w[0], same)?;
-        Ok((relu(&batch_norm(&y, &w[1], &w[2], 1e-5)?.0)? * 0.5)?)
+        let y = batch_norm_relu(&y, &w[1], &w[2], 1e-5, None)?.0;
+        Ok((batch_norm_relu(&batch_norm(&y, &w[2], &w[1], 1e-5)?.0, &w[1], &w[2], 1e-5, Some(&y))?.0 * 0.5)?)
     }
 
     fn second_half(y: &Tensor, w: &[Var]) -> Result<Tensor> {

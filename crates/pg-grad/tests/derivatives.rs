@@ -5,7 +5,7 @@
 mod central_difference;
 mod support;
 
-use candle_core::{D, Tensor};
+use candle_core::{D, Device, Tensor};
 use central_difference::{check, separated};
 use pg_grad::ops::*;
 use pg_random::Seed;
@@ -90,6 +90,12 @@ proptest! {
         let (weight, bias) = affine_of(c, salt);
         let inputs = [separated(&shape, salt + 2), weight, bias];
         check(&inputs, |t| batch_norm(&t[0], &t[1], &t[2], 1e-2)?.0.sqr());
+        // Far from 0, where the rectifier has no derivative.
+        let far: Vec<f64> = (0..inputs[0].elem_count()).map(|i| if i % 3 == 0 { -20.0 } else { 20.0 }).collect();
+        let shortcut = Tensor::from_vec(far, shape.as_slice(), &Device::Cpu).unwrap();
+        check(&[&inputs[..], &[shortcut]].concat(), |t| {
+            batch_norm_relu(&t[0], &t[1], &t[2], 1e-2, Some(&t[3]))?.0.sqr()
+        });
         let (mean, variance) = (random(&[c], salt + 3), (random(&[c], salt + 4) + 1.5).unwrap());
         let on = |t: &Tensor, like: &Tensor| t.to_device(like.device());
         check(&inputs, |t| {

@@ -14,7 +14,7 @@
 //!
 //! Everything is computed in f64 and rounded once.
 
-use crate::channels::{ChannelGeometry, map_lines, sums};
+use crate::channels::{ChannelGeometry, line_sum, lines, map_lines, map_lines_to_two, reduce, sums};
 use crate::matmul::Float;
 
 /// Moments of each channel of a batch.
@@ -32,11 +32,20 @@ impl Moments {
     /// Of `x`.
     pub fn new<T: Float>(g: &ChannelGeometry, x: &[T], eps: f64) -> Self {
         let count = g.count() as f64;
-        let total = sums(g, |_, line| [line_sum([&x[line]], |[x]| [x])[0]]);
-        let mean: Vec<f64> = total.iter().map(|[sum]| sum / count).collect();
-        let squares = sums(g, |channel, line| {
-            let mean = mean[channel];
-            line_sum([&x[line]], |[x]| [(x - mean) * (x - mean)])
+        // Of each line, while it is in the cache: the sum, and the squares around its own mean.
+        let lines = lines(g, |_, line| {
+            let (x, size) = ([&x[line.clone()]], line.len() as f64);
+            let [sum] = line_sum(x, |[x]| [x]);
+            let mean = sum / size;
+            let [squares] = line_sum(x, |[x]| [(x - mean) * (x - mean)]);
+            [sum, squares]
+        });
+        let sums = reduce(g, &lines, |_, [sum, _]| [*sum]);
+        let mean: Vec<f64> = sums.iter().map(|[sum]| sum / count).collect();
+        let size = count * g.channels() as f64 / lines.len() as f64;
+        let squares = reduce(g, &lines, |channel, [sum, squares]| {
+            let distance = sum / size - mean[channel];
+            [squares + size * distance * distance]
         });
         let variance: Vec<f64> = squares.iter().map(|[sum]| sum / count).collect();
         let inverse_deviation = variance.iter().map(|variance| 1.0 / (variance + eps).sqrt()).collect();
@@ -44,6 +53,7 @@ impl Moments {
     }
 
     /// z of the elements of a channel.
+    #[inline]
     fn standard(&self, channel: usize) -> impl Fn(f64) -> f64 + use<> {
         let (mean, inverse_deviation) = (self.mean[channel], self.inverse_deviation[channel]);
         move |x| (x - mean) * inverse_deviation
@@ -60,29 +70,68 @@ pub fn forward<T: Float>(
     y: &mut [T],
 ) {
     map_lines(g, [x], y, |channel| {
-        let (w, b, z) = (weight[channel].into(), bias[channel].into(), moments.standard(channel));
-        move |[x]| w * z(x) + b
+        let affine = affine(moments, channel, weight, bias);
+        move |[x]| affine(x)
     });
+}
+
+/// `y` = max(0, w z + b), or with a shortcut s max(0, w z + b + s).
+pub fn forward_relu<T: Float>(
+    g: &ChannelGeometry,
+    moments: &Moments,
+    x: &[T],
+    weight: &[T],
+    bias: &[T],
+    shortcut: Option<&[T]>,
+    y: &mut [T],
+) {
+    match shortcut {
+        None => map_lines(g, [x], y, |channel| {
+            let affine = affine(moments, channel, weight, bias);
+            move |[x]| rectify(affine(x))
+        }),
+        Some(shortcut) => map_lines(g, [x, shortcut], y, |channel| {
+            let affine = affine(moments, channel, weight, bias);
+            move |[x, shortcut]| rectify(affine(x) + shortcut)
+        }),
+    }
+}
+
+fn affine<T: Float>(
+    moments: &Moments,
+    channel: usize,
+    weight: &[T],
+    bias: &[T],
+) -> impl Fn(f64) -> f64 + use<T> {
+    let (w, b, z): (f64, f64, _) = (weight[channel].into(), bias[channel].into(), moments.standard(channel));
+    move |x| w * z(x) + b
+}
+
+/// Not `max`: NaN must stay NaN, so that a broken run shows.
+#[inline]
+fn rectify(x: f64) -> f64 {
+    if x <= 0.0 { 0.0 } else { x }
 }
 
 /// `dx` of `dy`; returns the gradients of weight and bias.
 pub fn input_gradient<T: Float>(
     g: &ChannelGeometry,
     moments: &Moments,
-    x: &[T],
-    weight: &[T],
-    dy: &[T],
+    [x, weight, dy]: [&[T]; 3],
     dx: &mut [T],
 ) -> (Vec<T>, Vec<T>) {
     let count = g.count() as f64;
     let totals = sums(g, |channel, line| {
-        let z = moments.standard(channel);
-        line_sum([&x[line.clone()], &dy[line]], |[x, dy]| [dy, dy * z(x)])
+        let mean = moments.mean[channel];
+        line_sum([&x[line.clone()], &dy[line]], |[x, dy]| [dy, dy * (x - mean)])
     });
+    let totals: Vec<[f64; 2]> =
+        totals.into_iter().zip(&moments.inverse_deviation).map(|([dy, dy_x], r)| [dy, dy_x * r]).collect();
     map_lines(g, [x, dy], dx, |channel| {
-        let (z, [dy_mean, dy_z]) = (moments.standard(channel), totals[channel].map(|sum| sum / count));
-        let scale = weight[channel].into() * moments.inverse_deviation[channel];
-        move |[x, dy]| scale * (dy - dy_mean - z(x) * dy_z)
+        let (mean, r) = (moments.mean[channel], moments.inverse_deviation[channel]);
+        let ([dy_mean, dy_z], scale) = (totals[channel].map(|sum| sum / count), weight[channel].into() * r);
+        let (of_x, constant) = (-scale * dy_z * r, -scale * dy_mean);
+        move |[x, dy]| scale * dy + of_x * (x - mean) + constant
     });
     (totals.iter().map(|t| T::from_f64(t[1])).collect(), totals.iter().map(|t| T::from_f64(t[0])).collect())
 }
@@ -98,60 +147,38 @@ pub fn second<T: Float>(
 ) -> Vec<T> {
     let count = g.count() as f64;
     let totals = sums(g, |channel, line| {
-        let z = moments.standard(channel);
+        let mean = moments.mean[channel];
         line_sum([&x[line.clone()], &dy[line.clone()], &v[line]], |[x, dy, v]| {
-            [dy, v, dy * z(x), v * z(x), dy * v]
+            let x = x - mean;
+            [dy, v, dy * x, v * x, dy * v]
         })
     });
-    let means: Vec<[f64; 5]> = totals.into_iter().map(|sums| sums.map(|sum| sum / count)).collect();
+    let means: Vec<[f64; 5]> = totals
+        .into_iter()
+        .zip(&moments.inverse_deviation)
+        .map(|([dy, v, dy_x, v_x, dy_v], r)| [dy, v, dy_x * r, v_x * r, dy_v].map(|sum| sum / count))
+        .collect();
     let correlation = |[dy, v, dy_z, v_z, dy_v]: [f64; 5]| dy_v - dy * v - dy_z * v_z;
-    map_lines(g, [x, v], by_dy, |channel| {
-        let (z, [_, v_mean, _, v_z, _]) = (moments.standard(channel), means[channel]);
-        let scale = weight[channel].into() * moments.inverse_deviation[channel];
-        move |[x, v]| scale * (v - v_mean - z(x) * v_z)
-    });
-    map_lines(g, [x, dy, v], by_x, |channel| {
-        let (z, [dy_mean, v_mean, dy_z, v_z, _]) = (moments.standard(channel), means[channel]);
-        let correlation = correlation(means[channel]);
-        let scale = -weight[channel].into() * moments.inverse_deviation[channel].powi(2);
+    // Both are linear in x - m, v and dy, with factors of the channel.
+    map_lines_to_two(g, [x, dy, v], [by_x, by_dy], |channel| {
+        let (mean, r) = (moments.mean[channel], moments.inverse_deviation[channel]);
+        let [dy_mean, v_mean, dy_z, v_z, _] = means[channel];
+        let w_r = weight[channel].into() * r;
+        let of_dy = [-w_r * v_z * r, w_r, -w_r * v_mean];
+        let scale = -w_r * r;
+        let of_x = [
+            scale * (correlation(means[channel]) - 2.0 * dy_z * v_z) * r,
+            scale * dy_z,
+            scale * v_z,
+            -scale * (dy_z * v_mean + v_z * dy_mean),
+        ];
         move |[x, dy, v]| {
-            let z = z(x);
-            let (p_v, p_dy) = (v - v_mean - z * v_z, dy - dy_mean - z * dy_z);
-            scale * (z * correlation + dy_z * p_v + v_z * p_dy)
+            let x = x - mean;
+            [of_x[0] * x + of_x[1] * v + of_x[2] * dy + of_x[3], of_dy[0] * x + of_dy[1] * v + of_dy[2]]
         }
     });
     let by_weight = |(&means, r): (&[f64; 5], &f64)| T::from_f64(r * count * correlation(means));
     means.iter().zip(&moments.inverse_deviation).map(by_weight).collect()
-}
-
-/// Independent partial sums, so that additions need not wait for each other.
-const LANES: usize = 8;
-
-/// Sums over a line of what `f` makes of the elements of `N` slices.
-fn line_sum<T: Float, const N: usize, const M: usize>(
-    slices: [&[T]; N],
-    f: impl Fn([f64; N]) -> [f64; M],
-) -> [f64; M] {
-    let len = slices[0].len();
-    let mut lanes = [[0.0; LANES]; M];
-    let mut start = 0;
-    while start + LANES <= len {
-        let parts = slices.map(|slice| &slice[start..start + LANES]);
-        for lane in 0..LANES {
-            let terms = f(parts.map(|part| part[lane].into()));
-            for (lanes, term) in lanes.iter_mut().zip(terms) {
-                lanes[lane] += term;
-            }
-        }
-        start += LANES;
-    }
-    let mut total = lanes.map(|lanes| lanes.iter().sum::<f64>());
-    for i in start..len {
-        for (total, term) in total.iter_mut().zip(f(slices.map(|slice| slice[i].into()))) {
-            *total += term;
-        }
-    }
-    total
 }
 
 #[cfg(test)]
@@ -162,6 +189,8 @@ mod tests {
         (0..n as u64).map(|i| ((i * 2_654_435_761 + salt * 40_503) % 1009) as f64 / 504.5 - 1.0).collect()
     }
 
+    const BIAS: [f64; 3] = [0.3; 3];
+
     struct Case {
         g: ChannelGeometry,
         weight: Vec<f64>,
@@ -170,17 +199,23 @@ mod tests {
     }
 
     impl Case {
+        fn y(&self, x: &[f64], weight: &[f64]) -> Vec<f64> {
+            let (g, mut y) = (&self.g, vec![0.0; x.len()]);
+            let moments = Moments::new(g, x, 1e-2);
+            forward(g, &moments, x, weight, &BIAS, &mut y);
+            y
+        }
+
         /// sum(dy y): its gradient by x is dx.
         fn first(&self, x: &[f64], weight: &[f64]) -> f64 {
-            let mut y = vec![0.0; x.len()];
-            forward(&self.g, &Moments::new(&self.g, x, 1e-2), x, weight, &[0.3; 3], &mut y);
+            let y = self.y(x, weight);
             y.iter().zip(&self.dy).map(|(y, dy)| y * dy).sum()
         }
 
         /// sum(v dx).
         fn second(&self, x: &[f64], weight: &[f64], dy: &[f64]) -> f64 {
             let mut dx = vec![0.0; x.len()];
-            input_gradient(&self.g, &Moments::new(&self.g, x, 1e-2), x, weight, dy, &mut dx);
+            input_gradient(&self.g, &Moments::new(&self.g, x, 1e-2), [x, weight, dy], &mut dx);
             dx.iter().zip(&self.v).map(|(dx, v)| dx * v).sum()
         }
     }
@@ -212,7 +247,7 @@ mod tests {
         let x = numbers(n, 1);
         let moments = Moments::new(&g, &x, 1e-2);
         let mut dx = vec![0.0; n];
-        let (dw, _) = input_gradient(&g, &moments, &x, &case.weight, &case.dy, &mut dx);
+        let (dw, _) = input_gradient(&g, &moments, [&x, &case.weight, &case.dy], &mut dx);
         assert_close(&dx, &central(&x, |x| case.first(x, &case.weight)));
         assert_close(&dw, &central(&case.weight, |w| case.first(&x, w)));
         let (mut by_x, mut by_dy) = (vec![0.0; n], vec![0.0; n]);
@@ -220,5 +255,49 @@ mod tests {
         assert_close(&by_x, &central(&x, |x| case.second(x, &case.weight, &case.dy)));
         assert_close(&by_dy, &central(&case.dy, |dy| case.second(&x, &case.weight, dy)));
         assert_close(&by_weight, &central(&case.weight, |w| case.second(&x, w, &case.dy)));
+    }
+
+    #[test]
+    fn moments_of_large_numbers_close_together_are_exact() {
+        let g = ChannelGeometry::new(&[3, 2, 4]).unwrap();
+        let x: Vec<f64> = (0..24).map(|i| 1e6 * (1 + i / 4 % 2) as f64 + (i % 4) as f64 * 1e-3).collect();
+        let moments = Moments::new(&g, &x, 0.0);
+        for (channel, mean) in [1e6, 2e6].into_iter().enumerate() {
+            assert!((moments.mean[channel] - mean - 1.5e-3).abs() < 1e-9);
+            assert!(
+                (moments.variance[channel] / 1.25e-6 - 1.0).abs() < 1e-6,
+                "{}",
+                moments.variance[channel]
+            );
+        }
+    }
+
+    #[test]
+    fn a_shortcut_is_added_before_the_rectifier() {
+        let g = ChannelGeometry::new(&[2, 1, 2]).unwrap();
+        let moments = Moments { mean: vec![1.0], variance: vec![1.0], inverse_deviation: vec![1.0] };
+        let mut y = vec![0.0; 4];
+        let (x, shortcut) = ([0.0, 1.0, 2.0, f64::NAN], [0.5, 0.5, 0.5, 0.5]);
+        forward_relu(&g, &moments, &x, &[2.0], &[0.0], Some(&shortcut), &mut y);
+        assert_eq!(y[..3], [0.0, 0.5, 2.5]);
+        assert!(y[3].is_nan());
+    }
+
+    #[test]
+    fn the_number_of_threads_does_not_matter() {
+        let g = ChannelGeometry::new(&[7, 5, 6001]).unwrap();
+        let n = g.elements();
+        let (x, dy, v, w) = (numbers(n, 1), numbers(n, 2), numbers(n, 3), numbers(5, 4));
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let moments = Moments::new(&g, &x, 1e-5);
+                let [mut dx, mut by_x, mut by_dy] = [(); 3].map(|()| vec![0.0; n]);
+                let dw = input_gradient(&g, &moments, [&x, &w, &dy], &mut dx);
+                let by_weight = second(&g, &moments, [&x, &w, &dy, &v], &mut by_x, &mut by_dy);
+                (moments.mean, moments.variance, dw, by_weight, dx, by_x, by_dy)
+            })
+        };
+        assert!(run(1) == run(4));
     }
 }

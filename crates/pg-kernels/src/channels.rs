@@ -5,6 +5,7 @@
 
 use crate::geometry::{ShapeError, checked_len, non_empty};
 use crate::matmul::Float;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -73,7 +74,7 @@ pub fn affine<T: Float>(g: &ChannelGeometry, x: &[T], scale: &[T], shift: &[T], 
 pub fn center<T: Float>(g: &ChannelGeometry, x: &[T], y: &mut [T]) {
     let count = g.count() as f64;
     let means: Vec<f64> =
-        sums(g, |_, line| [line_sum(&x[line])]).into_iter().map(|[sum]| sum / count).collect();
+        sums(g, |_, line| line_sum([&x[line]], |[x]| [x])).into_iter().map(|[sum]| sum / count).collect();
     map(g, x, y, |x, channel| T::from_f64(x.into() - means[channel]));
 }
 
@@ -84,13 +85,13 @@ pub fn fill<T: Float>(g: &ChannelGeometry, value: &[T], y: &mut [T]) {
 
 /// `sum[channel] = sum of x`.
 pub fn sum<T: Float>(g: &ChannelGeometry, x: &[T], sum: &mut [T]) {
-    let sums = sums(g, |_, line| [line_sum(&x[line])]);
+    let sums = sums(g, |_, line| line_sum([&x[line]], |[x]| [x]));
     sum.iter_mut().zip(sums).for_each(|(sum, [value])| *sum = T::from_f64(value));
 }
 
 /// `dot[channel] = sum of x * y`.
 pub fn dot<T: Float>(g: &ChannelGeometry, x: &[T], y: &[T], dot: &mut [T]) {
-    let sums = sums(g, |_, line| [line_dot(&x[line.clone()], &y[line])]);
+    let sums = sums(g, |_, line| line_sum([&x[line.clone()], &y[line]], |[x, y]| [x * y]));
     dot.iter_mut().zip(sums).for_each(|(dot, [value])| *dot = T::from_f64(value));
 }
 
@@ -121,11 +122,88 @@ pub(crate) fn map_lines<T: Float, const N: usize, F: Fn([f64; N]) -> f64>(
     assert!(slices.iter().all(|slice| slice.len() == g.elements()), "inputs of {g:?}");
     for_each_line(g, y, |line, channel, y| {
         let slices = slices.map(|slice| &slice[line * g.inner..][..y.len()]);
-        let f = f(channel);
-        for (i, y) in y.iter_mut().enumerate() {
-            *y = T::from_f64(f(slices.map(|slice| slice[i].into())));
-        }
+        Arch::new().dispatch(MapLine { slices, y, f: f(channel) });
     });
+}
+
+/// `(y, z) = f(channel)(elements of the slices)`: two results of one reading.
+pub(crate) fn map_lines_to_two<T: Float, const N: usize, F: Fn([f64; N]) -> [f64; 2]>(
+    g: &ChannelGeometry,
+    slices: [&[T]; N],
+    [y, z]: [&mut [T]; 2],
+    f: impl Fn(usize) -> F + Sync,
+) {
+    assert!(slices.iter().all(|slice| slice.len() == g.elements()), "inputs of {g:?}");
+    assert!(y.len() == g.elements() && z.len() == g.elements(), "outputs of {g:?}");
+    let lines = y.par_chunks_exact_mut(g.inner).zip(z.par_chunks_exact_mut(g.inner)).enumerate();
+    lines.with_min_len(g.lines_a_task()).for_each(|(line, (y, z))| {
+        let slices = slices.map(|slice| &slice[line * g.inner..][..y.len()]);
+        Arch::new().dispatch(MapLineToTwo { slices, y, z, f: f(line % g.channels) });
+    });
+}
+
+struct MapLine<'a, T, F, const N: usize> {
+    slices: [&'a [T]; N],
+    y: &'a mut [T],
+    f: F,
+}
+
+impl<T: Float, F: Fn([f64; N]) -> f64, const N: usize> NullaryFnOnce for MapLine<'_, T, F, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let slices = self.slices.map(|slice| &slice[..self.y.len()]);
+        for (i, y) in self.y.iter_mut().enumerate() {
+            *y = T::from_f64((self.f)(slices.map(|slice| slice[i].into())));
+        }
+    }
+}
+
+struct MapLineToTwo<'a, T, F, const N: usize> {
+    slices: [&'a [T]; N],
+    y: &'a mut [T],
+    z: &'a mut [T],
+    f: F,
+}
+
+impl<T: Float, F: Fn([f64; N]) -> [f64; 2], const N: usize> NullaryFnOnce for MapLineToTwo<'_, T, F, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let slices = self.slices.map(|slice| &slice[..self.y.len()]);
+        for (i, (y, z)) in self.y.iter_mut().zip(self.z).enumerate() {
+            [*y, *z] = (self.f)(slices.map(|slice| slice[i].into())).map(T::from_f64);
+        }
+    }
+}
+
+/// `M` numbers a line, of `of(channel, range of the line)`.
+pub(crate) fn lines<const M: usize>(
+    g: &ChannelGeometry,
+    of: impl Fn(usize, Range<usize>) -> [f64; M] + Sync,
+) -> Vec<[f64; M]> {
+    (0..g.outer * g.channels)
+        .into_par_iter()
+        .with_min_len(g.lines_a_task())
+        .map(|line| of(line % g.channels, line * g.inner..(line + 1) * g.inner))
+        .collect()
+}
+
+/// `M` sums a channel over what `of(channel, line)` makes of the numbers of each of its lines.
+pub(crate) fn reduce<const N: usize, const M: usize>(
+    g: &ChannelGeometry,
+    lines: &[[f64; N]],
+    of: impl Fn(usize, &[f64; N]) -> [f64; M],
+) -> Vec<[f64; M]> {
+    let mut sums = vec![[0.0; M]; g.channels];
+    for lines in lines.chunks_exact(g.channels) {
+        for (channel, (sums, line)) in sums.iter_mut().zip(lines).enumerate() {
+            sums.iter_mut().zip(of(channel, line)).for_each(|(sum, term)| *sum += term);
+        }
+    }
+    sums
 }
 
 /// `M` sums a channel, of `line_sums(channel, range of the line)`.
@@ -133,44 +211,56 @@ pub(crate) fn sums<const M: usize>(
     g: &ChannelGeometry,
     line_sums: impl Fn(usize, Range<usize>) -> [f64; M] + Sync,
 ) -> Vec<[f64; M]> {
-    let lines: Vec<[f64; M]> = (0..g.outer * g.channels)
-        .into_par_iter()
-        .with_min_len(g.lines_a_task())
-        .map(|line| line_sums(line % g.channels, line * g.inner..(line + 1) * g.inner))
-        .collect();
-    let mut sums = vec![[0.0; M]; g.channels];
-    for lines in lines.chunks_exact(g.channels) {
-        for (sums, line) in sums.iter_mut().zip(lines) {
-            sums.iter_mut().zip(line).for_each(|(sum, line)| *sum += line);
-        }
-    }
-    sums
+    reduce(g, &lines(g, line_sums), |_, line| *line)
 }
 
 /// Independent partial sums, so that additions need not wait for each other.
 const LANES: usize = 8;
 
-fn line_sum<T: Float>(x: &[T]) -> f64 {
-    let (blocks, rest) = x.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for block in blocks {
-        for (sum, &x) in sums.iter_mut().zip(block) {
-            *sum += x.into();
-        }
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|&x| x.into()).sum::<f64>()
+/// Terms that are made before they are summed: two loops, of which the compiler makes vectors, where of one it does not.
+const BLOCK: usize = 64;
+
+/// Sums over a line of what `f` makes of the elements of `N` slices.
+pub(crate) fn line_sum<T: Float, const N: usize, const M: usize>(
+    slices: [&[T]; N],
+    f: impl Fn([f64; N]) -> [f64; M],
+) -> [f64; M] {
+    Arch::new().dispatch(LineSum { slices, f })
 }
 
-fn line_dot<T: Float>(x: &[T], y: &[T]) -> f64 {
-    let ((x_blocks, x_rest), (y_blocks, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
-    let product = |(&x, &y): (&T, &T)| x.into() * y.into();
-    let mut sums = [0.0; LANES];
-    for (x, y) in x_blocks.iter().zip(y_blocks) {
-        for (sum, pair) in sums.iter_mut().zip(x.iter().zip(y)) {
-            *sum += product(pair);
+struct LineSum<'a, T, F, const N: usize> {
+    slices: [&'a [T]; N],
+    f: F,
+}
+
+impl<T: Float, F: Fn([f64; N]) -> [f64; M], const N: usize, const M: usize> NullaryFnOnce
+    for LineSum<'_, T, F, N>
+{
+    type Output = [f64; M];
+
+    #[inline(always)]
+    fn call(self) -> [f64; M] {
+        let len = self.slices[0].len();
+        let (mut lanes, mut terms) = ([[0.0; LANES]; M], [[0.0; BLOCK]; M]);
+        for start in (0..len).step_by(BLOCK) {
+            let size = BLOCK.min(len - start);
+            let parts = self.slices.map(|slice| &slice[start..start + size]);
+            for i in 0..size {
+                let term = (self.f)(parts.map(|part| part[i].into()));
+                for (terms, term) in terms.iter_mut().zip(term) {
+                    terms[i] = term;
+                }
+            }
+            for (lanes, terms) in lanes.iter_mut().zip(&mut terms) {
+                let padded = size.next_multiple_of(LANES);
+                terms[size..padded].fill(0.0);
+                for terms in terms[..padded].as_chunks::<LANES>().0 {
+                    lanes.iter_mut().zip(terms).for_each(|(lane, term)| *lane += term);
+                }
+            }
         }
+        lanes.map(|lanes| lanes.iter().sum())
     }
-    sums.iter().sum::<f64>() + x_rest.iter().zip(y_rest).map(product).sum::<f64>()
 }
 
 #[cfg(test)]

@@ -1,20 +1,12 @@
 //! Maps of equal elements, on all threads.
 
+use crate::collect::collect;
 use crate::matmul::Float;
-use rayon::prelude::*;
-
-/// Elements that are worth a task.
-const TASK: usize = 1 << 15;
 
 /// `f` of each element.
 pub fn map<T: Float>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
-    let mut result = vec![T::default(); x.len()];
-    result.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).for_each(|(result, x)| {
-        for (result, &x) in result.iter_mut().zip(x) {
-            *result = f(x);
-        }
-    });
-    result
+    let f = &f;
+    collect(x.len(), |range| x[range].iter().map(move |&x| f(x)))
 }
 
 /// `f` of each pair of elements.
@@ -23,20 +15,14 @@ pub fn map<T: Float>(x: &[T], f: impl Fn(T) -> T + Sync) -> Vec<T> {
 /// If the slices differ in length.
 pub fn map2<T: Float>(x: &[T], y: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
     assert_eq!(x.len(), y.len(), "elements");
-    let mut result = vec![T::default(); x.len()];
-    result.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).zip(y.par_chunks(TASK)).for_each(
-        |((result, x), y)| {
-            for ((result, &x), &y) in result.iter_mut().zip(x).zip(y) {
-                *result = f(x, y);
-            }
-        },
-    );
-    result
+    let f = &f;
+    collect(x.len(), |range| x[range.clone()].iter().zip(&y[range]).map(move |(&x, &y)| f(x, y)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{TASK, map, map2};
+    use super::{map, map2};
+    use crate::collect::TASK;
 
     #[test]
     fn every_element_is_mapped() {

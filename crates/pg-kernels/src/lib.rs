@@ -1,7 +1,8 @@
 //! CPU kernels of pg-grad's operations, on plain slices: no tensor library, no autograd.
 //!
-//! Every kernel takes a checked geometry (which rejects shapes that do not fit) and slices in row-major order,
-//! runs on rayon's current pool, and gives the same bits for any number of threads.
+//! A kernel on shapes takes a checked geometry (which rejects those that do not fit) and slices in row-major order;
+//! [`elementwise`] and [`pick`] take slices alone. All run on rayon's current pool and give the same bits for any number
+//! of threads.
 //!
 //! ```
 //! use pg_kernels::{Conv2dGeometry, Conv2dOptions, conv2d};
@@ -25,6 +26,7 @@
 
 pub mod batch_norm;
 pub mod channels;
+mod collect;
 pub mod conv2d;
 pub mod elementwise;
 mod geometry;
@@ -34,6 +36,7 @@ pub mod pick;
 mod scratch;
 
 pub use channels::ChannelGeometry;
+pub use collect::zeros;
 pub use conv2d::{Conv2dGeometry, Conv2dOptions};
 pub use geometry::ShapeError;
 pub use matmul::Float;

@@ -51,7 +51,7 @@ pub fn channel_affine(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tens
             &shift.contiguous()?,
             Affine,
             // x is read for the gradient of the scale alone.
-            [scale.track_op(), true, false],
+            [scale.track_op(), true, true],
         )?)
     } else {
         channel_shift(&channel_scale(x, scale)?, shift)
@@ -96,7 +96,7 @@ fn has_kernels(x: &Tensor) -> bool {
     x.device().is_cpu() && is_float(x.dtype())
 }
 
-fn expect_shape(what: &'static str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
+pub(super) fn expect_shape(what: &'static str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
     if tensor.dims() == expected {
         return Ok(());
     }
@@ -104,7 +104,7 @@ fn expect_shape(what: &'static str, tensor: &Tensor, expected: &[usize]) -> Resu
 }
 
 fn new<T: Float>(len: usize, kernel: impl FnOnce(&mut [T])) -> Vec<T> {
-    let mut result = vec![T::default(); len];
+    let mut result = pg_kernels::zeros(len);
     kernel(&mut result);
     result
 }

@@ -97,7 +97,7 @@ impl Conv2dMap {
     }
 
     fn run<T: pg_kernels::Float>(&self, a: &[T], b: &[T]) -> Vec<T> {
-        let mut result = vec![T::default(); self.result_shape().iter().product()];
+        let mut result = pg_kernels::zeros(self.result_shape().iter().product());
         match self.map {
             Map::Output => kernels::forward(&self.geometry, a, b, &mut result),
             Map::Input => kernels::input_gradient(&self.geometry, a, b, &mut result),

@@ -70,12 +70,12 @@ impl Pick {
         let length = self.planes.0 * self.planes.1;
         match self.way {
             Way::Gather => {
-                let mut picked = vec![T::default(); indices.len()];
+                let mut picked = pg_kernels::zeros(indices.len());
                 pick::gather(values, length, indices, count, &mut picked);
                 picked
             }
             Way::ScatterAdd => {
-                let mut result = vec![T::default(); indices.len() / count * length];
+                let mut result = pg_kernels::zeros(indices.len() / count * length);
                 pick::scatter_add(values, indices, count, length, &mut result);
                 result
             }

@@ -19,7 +19,7 @@ mod softmax;
 
 pub use add::add;
 pub use avg_pool::{avg_pool2d, global_avg_pool2d};
-pub use batch_norm::{BatchMoments, batch_norm, batch_norm_with_moments};
+pub use batch_norm::{BatchMoments, batch_norm, batch_norm_relu, batch_norm_with_moments};
 pub use channels::{
     channel_affine, channel_center, channel_dot, channel_fill, channel_scale, channel_shift, channel_sum,
 };

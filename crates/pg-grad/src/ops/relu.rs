@@ -45,7 +45,7 @@ fn rectify<T: Float>(x: T) -> T {
 }
 
 /// `grad` where `y` > 0, else 0. Linear in `grad`; its derivative by `y` is 0 wherever there is one.
-fn where_positive(grad: &Tensor, y: &Tensor) -> CandleResult<Tensor> {
+pub(super) fn where_positive(grad: &Tensor, y: &Tensor) -> CandleResult<Tensor> {
     tape::apply2(&grad.contiguous()?, y, WherePositive, [false, true])
 }
 

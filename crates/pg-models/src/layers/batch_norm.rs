@@ -4,7 +4,7 @@ use super::Mode;
 use crate::error::Result;
 use crate::params::{Builder, Init};
 use candle_core::{Device, Tensor, Var};
-use pg_grad::ops::{BatchMoments, batch_norm, batch_norm_with_moments};
+use pg_grad::ops::{BatchMoments, add, batch_norm, batch_norm_relu, batch_norm_with_moments, relu};
 
 const EPS: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
@@ -37,6 +37,22 @@ impl BatchNorm {
             return Ok(batch_norm_with_moments(x, &mean, &variance, &self.weight, &self.bias, EPS)?);
         }
         let (y, moments) = batch_norm(x, &self.weight, &self.bias, EPS)?;
+        if mode == Mode::Train {
+            self.track(&moments)?;
+        }
+        Ok(y)
+    }
+
+    /// A rectifier behind the normalisation, and before it the sum with a shortcut, if there is one.
+    pub(crate) fn forward_relu(&self, x: &Tensor, shortcut: Option<&Tensor>, mode: Mode) -> Result<Tensor> {
+        if mode == Mode::Eval {
+            let y = self.forward(x, mode)?;
+            return Ok(match shortcut {
+                Some(shortcut) => relu(&add(&y, shortcut)?)?,
+                None => relu(&y)?,
+            });
+        }
+        let (y, moments) = batch_norm_relu(x, &self.weight, &self.bias, EPS, shortcut)?;
         if mode == Mode::Train {
             self.track(&moments)?;
         }

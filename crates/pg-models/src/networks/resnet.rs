@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::layers::{BatchNorm, Conv2d, Linear, Mode, run_part};
 use crate::params::Builder;
 use candle_core::Tensor;
-use pg_grad::ops::{Pool2dOptions, add, global_avg_pool2d, max_pool2d, relu};
+use pg_grad::ops::{Pool2dOptions, global_avg_pool2d, max_pool2d};
 use std::sync::Arc;
 
 /// Which residual branch a network is made of.
@@ -65,7 +65,7 @@ impl ResNet {
 
 impl Network for ResNet {
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let x = relu(&self.bn1.forward(&self.conv1.forward(x)?, mode)?)?;
+        let x = self.bn1.forward_relu(&self.conv1.forward(x)?, None, mode)?;
         let stem_pool = Pool2dOptions { kernel_size: (3, 3), stride: (2, 2), padding: (1, 1) };
         let x = max_pool2d(&x, stem_pool)?;
         let x = self.blocks.iter().try_fold(x, |x, block| {
@@ -115,17 +115,13 @@ impl Residual {
     }
 
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let mut y = x.clone();
-        for (index, (conv, norm)) in self.branch.iter().enumerate() {
-            if index > 0 {
-                y = relu(&y)?;
-            }
-            y = norm.forward(&conv.forward(&y)?, mode)?;
-        }
         let shortcut = match &self.downsample {
             Some((conv, norm)) => norm.forward(&conv.forward(x)?, mode)?,
             None => x.clone(),
         };
-        Ok(relu(&add(&y, &shortcut)?)?)
+        let last = self.branch.len() - 1;
+        self.branch.iter().enumerate().try_fold(x.clone(), |y, (index, (conv, norm))| {
+            norm.forward_relu(&conv.forward(&y)?, (index == last).then_some(&shortcut), mode)
+        })
     }
 }
