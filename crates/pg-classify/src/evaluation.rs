@@ -1,8 +1,8 @@
 //! Predictions on a split, their scores, and how much of the input gradient lies on the object.
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Tensor};
 use image::RgbImage;
-use pg_grad::{Score, input_gradient_detached};
+use pg_grad::{Score, saliency, without_graph};
 use pg_models::{Mode, Model};
 use pg_provenance::BinaryMask;
 use pg_tasks::normalise::Normalise;
@@ -124,7 +124,7 @@ impl<'a> Evaluator<'a> {
                 continue;
             }
             let x = self.normalise.batch(&images, &self.device)?;
-            let logits = model.forward(&x, Mode::Eval)?.to_vec2::<f32>()?;
+            let logits = without_graph(|| model.forward(&x, Mode::Eval))?.to_vec2::<f32>()?;
             predictions.extend(
                 examples.into_iter().zip(logits).map(|(example, logits)| Prediction { example, logits }),
             );
@@ -174,9 +174,8 @@ impl<'a> Evaluator<'a> {
             }
             let labels: Vec<u32> = examples.iter().map(|example| example.label).collect();
             let labels = Tensor::new(labels, &self.device)?;
-            let x = Var::from_tensor(&self.normalise.batch(&images, &self.device)?)?;
-            let logits = model.forward(&x, Mode::Eval)?;
-            let gradient = input_gradient_detached(&logits, &x, &labels, Score::Logit)?;
+            let x = self.normalise.batch(&images, &self.device)?;
+            let (_, gradient) = saliency(&x, &labels, Score::Logit, |x| model.forward(x, Mode::Eval))?;
             let energy = gradient.sqr()?.sum(1)?.flatten_from(1)?.to_vec2::<f32>()?;
             for ((example, image), energy) in examples.into_iter().zip(images).zip(energy) {
                 let truth = example.truth.as_ref().map(|mask| self.grid.mask(mask));

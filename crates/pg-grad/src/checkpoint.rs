@@ -52,10 +52,12 @@ pub fn checkpoint<E: Into<Error>>(
     Ok(tape::apply_part(&[x], &variables, &y, move |dy| part.gradients(dy))?)
 }
 
+type Run = dyn Fn(&Tensor, Forward) -> Result<Tensor>;
+
 /// A part of a network and what it was given.
 #[derive(Clone)]
 struct Part {
-    run: Rc<dyn Fn(&Tensor, Forward) -> Result<Tensor>>,
+    run: Rc<Run>,
     x: Tensor,
     variables: Rc<[TensorId]>,
 }
@@ -82,8 +84,11 @@ impl Part {
         }
         let dx = tape::nested(|| {
             let x = self.input()?;
-            Ok(input_gradient(&x, &self.again(&x)?, &dy.detach())?.detach())
+            Ok(input_gradient(&x, &self.again(&x)?, &dy.detach(), false)?.detach())
         })?;
+        if !pass::keeps_graph() {
+            return Ok(vec![Some(dx)]);
+        }
         let (this, first) = (self.clone(), dy.detach());
         let second = move |v: &Tensor| this.second_gradients(&first, v);
         Ok(vec![Some(tape::apply_part(&[&self.x, dy], &self.variables, &dx, second)?)])
@@ -93,7 +98,7 @@ impl Part {
     fn second_gradients(&self, dy: &Tensor, v: &Tensor) -> CandleResult<Vec<Option<Tensor>>> {
         Ok(tape::nested(|| {
             let (x, dy) = (self.input()?, Var::from_tensor(dy)?.into_inner());
-            let dx = input_gradient(&x, &self.again(&x)?, &dy)?;
+            let dx = input_gradient(&x, &self.again(&x)?, &dy, true)?;
             let store = tape::backward_from(&dx, v)?;
             Ok(self.pick(store, &[&x, &dy]))
         })?)
@@ -105,7 +110,8 @@ impl Part {
     }
 }
 
-fn input_gradient(x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Tensor> {
-    let mut store = pass::during(Pass::InputOnly(x.id()), || tape::backward_from(y, dy))?;
+fn input_gradient(x: &Tensor, y: &Tensor, dy: &Tensor, keeps_graph: bool) -> Result<Tensor> {
+    let pass = Pass::InputOnly { input: x.id(), keeps_graph };
+    let mut store = pass::during(pass, || tape::backward_from(y, dy))?;
     store.remove(x).ok_or(Error::NoInputGradient)
 }

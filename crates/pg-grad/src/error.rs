@@ -17,6 +17,11 @@ pub enum Error {
          cut the graph (detach, candle_nn::layer_norm and softmax_last_dim do)"
     )]
     NoInputGradient,
+    /// What leads to a loss of a step was differentiated before, and let go of.
+    #[error(
+        "a part of this step was differentiated by its last pass before; add the losses and differentiate once"
+    )]
+    UsedUp,
     /// A checkpointed part of a network reads more than it was given.
     #[error("a checkpointed part may depend on its input and on variables, not on other tensors of the step")]
     CheckpointReads,

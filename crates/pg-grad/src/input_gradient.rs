@@ -4,8 +4,9 @@ use crate::error::{Error, Result};
 use crate::ops::log_softmax;
 use crate::pass::backward_to_input;
 use crate::provenance::at_least_f32;
-use crate::second_order;
+use crate::{second_order, tape};
 use candle_core::{Tensor, Var};
+use std::result::Result as StdResult;
 
 /// What is differentiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,7 +29,7 @@ pub enum Score {
 /// depend on `x`; [`Error::Shape`] if logits and classes do not agree.
 pub fn input_gradient(logits: &Tensor, x: &Var, classes: &Tensor, score: Score) -> Result<Tensor> {
     second_order::check()?;
-    gradient(logits, x, classes, score)
+    gradient(logits, x, classes, score, true)
 }
 
 /// The same without a usable graph: to look at, or as a direction. Needs no switch.
@@ -36,12 +37,30 @@ pub fn input_gradient(logits: &Tensor, x: &Var, classes: &Tensor, score: Score) 
 /// # Errors
 /// As [`input_gradient`], but for the switch.
 pub fn input_gradient_detached(logits: &Tensor, x: &Var, classes: &Tensor, score: Score) -> Result<Tensor> {
-    Ok(gradient(logits, x, classes, score)?.detach())
+    Ok(gradient(logits, x, classes, score, false)?.detach())
 }
 
-fn gradient(logits: &Tensor, x: &Var, classes: &Tensor, score: Score) -> Result<Tensor> {
+/// The logits (n, classes) of `network` on `x`, and the gradient of sum over n of the score of `classes[n]` with respect
+/// to `x`, both to look at: no graph is left, and on the CPU no activation is kept.
+///
+/// # Errors
+/// As [`input_gradient_detached`]; anything that `network` reports.
+pub fn saliency<E: Into<Error>>(
+    x: &Tensor,
+    classes: &Tensor,
+    score: Score,
+    network: impl FnOnce(&Tensor) -> StdResult<Tensor, E>,
+) -> Result<(Tensor, Tensor)> {
+    let _scope = tape::Scope::new()?;
+    let x = Var::from_tensor(&x.detach())?;
+    let logits = network(&x).map_err(E::into)?;
+    let gradient = input_gradient_detached(&logits, &x, classes, score)?;
+    Ok((logits.detach(), gradient))
+}
+
+fn gradient(logits: &Tensor, x: &Var, classes: &Tensor, score: Score, keeps_graph: bool) -> Result<Tensor> {
     let scores = summed_score(logits, classes, score)?;
-    backward_to_input(&scores, x)?.remove(x).ok_or(Error::NoInputGradient)
+    backward_to_input(&scores, x, keeps_graph)?.remove(x).ok_or(Error::NoInputGradient)
 }
 
 /// Sum over n of the score of `classes[n]`: a scalar.

@@ -152,8 +152,11 @@ impl Guidance {
             let total = (loss_cls + (&loss_pg * strength)?.to_dtype(loss_cls.dtype())?)?;
             return Ok((scalar(&loss_pg)?, backward_to_weights(&total, x)?));
         }
-        let (loss_pg, guided) = self.guide(x, logits, provenance, strength, network)?;
-        Ok((loss_pg, sum(backward_to_weights(loss_cls, x)?, guided)?))
+        let (loss_pg, directions) = self.measure(logits, x, provenance)?;
+        // First, since it lets go of what the main pass keeps.
+        let gradients = backward_to_weights(loss_cls, x)?;
+        let guided = self.finite_difference(x, provenance, &directions, strength, network)?;
+        Ok((loss_pg, sum(gradients, guided)?))
     }
 
     fn step_on_some<N: Into<Error>, C: Into<Error>>(
@@ -167,32 +170,20 @@ impl Guidance {
     ) -> Result<Step> {
         let plain = plain_step(x, &network, criterion)?;
         let x = Var::from_tensor(&x.detach().index_select(samples, 0)?)?;
-        let logits = network(&x, Forward::Probe).map_err(N::into)?;
-        let (loss_pg, guided) = self.guide(&x, &logits, &provenance.select(samples)?, strength, network)?;
-        Ok(Step { loss_pg: Some(loss_pg), gradients: sum(plain.gradients, guided)?, ..plain })
-    }
-
-    /// L_PG, and the gradient of `strength` * L_PG if there is any.
-    fn guide<N: Into<Error>>(
-        &self,
-        x: &Var,
-        logits: &Tensor,
-        provenance: &Provenance,
-        strength: f64,
-        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, N>,
-    ) -> Result<(f64, Option<GradStore>)> {
-        if self.strategy == Strategy::Exact && strength > 0.0 {
-            let loss = self.loss(logits, x, provenance)?;
-            return Ok((scalar(&loss)?, Some(backward_to_weights(&(&loss * strength)?, x)?)));
-        }
-        let (loss, directions) = self.measure(logits, x, provenance)?;
-        let guided = match self.strategy {
-            Strategy::FiniteDifference { step } if strength > 0.0 => {
-                self.finite_difference(x, provenance, &directions, strength, step, network)?
-            }
-            _ => None,
+        let provenance = provenance.select(samples)?;
+        let (loss_pg, guided) = if self.strategy == Strategy::Exact && strength > 0.0 {
+            let logits = network(&x, Forward::Probe).map_err(N::into)?;
+            let loss = self.loss(&logits, &x, &provenance)?;
+            (scalar(&loss)?, Some(backward_to_weights(&(&loss * strength)?, &x)?))
+        } else {
+            // With a record of its own, which ends before the next passes begin.
+            let (loss, directions) = tape::nested(|| {
+                let logits = network(&x, Forward::Probe).map_err(N::into)?;
+                self.measure(&logits, &x, &provenance)
+            })?;
+            (loss, self.finite_difference(&x, &provenance, &directions, strength, network)?)
         };
-        Ok((loss, guided))
+        Ok(Step { loss_pg: Some(loss_pg), gradients: sum(plain.gradients, guided)?, ..plain })
     }
 
     /// L_PG and its derivative by the input gradient of each source, from first-order passes alone.
@@ -214,16 +205,19 @@ impl Guidance {
 
     /// With g_j the input gradient of source j's summed score F_j and v_j = dL_PG/dg_j held fixed,
     /// dL_PG/dw = sum over j of d/de dF_j(x + e v_j)/dw at e = 0, here as a central difference.
-    /// `None` if no gradient is to be pushed down.
+    /// `None` for a monitor, and if no gradient is to be pushed down.
     fn finite_difference<N: Into<Error>>(
         &self,
         x: &Tensor,
         provenance: &Provenance,
         directions: &[Tensor],
         strength: f64,
-        step: f64,
         network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, N>,
     ) -> Result<Option<GradStore>> {
+        let Strategy::FiniteDifference { step } = self.strategy else { return Ok(None) };
+        if strength == 0.0 {
+            return Ok(None);
+        }
         let mut total = None;
         for (source, direction) in provenance.as_sources().iter().zip(directions) {
             let length = l2_norm(direction)?;

@@ -15,7 +15,7 @@
 //! began from. To candle these look like results of an operation on an anchor, whose backward hands the gradient over
 //! to the record. A gradient that will be differentiated again is made of recorded operations and segments, too.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::{add, contiguous};
 use crate::pass::{self, Pass};
 use candle_core::backprop::GradStore;
@@ -110,7 +110,7 @@ enum Way {
 fn way(arguments: &[&Tensor]) -> Way {
     if !is_on() || !arguments.iter().all(|a| a.device().is_cpu()) {
         Way::Candle
-    } else if pass::is_last() || !arguments.iter().any(|a| a.track_op()) {
+    } else if !pass::keeps_graph() || !arguments.iter().any(|a| a.track_op()) {
         Way::Forget
     } else {
         Way::Record
@@ -351,14 +351,15 @@ fn record_segment(x: &Tensor) -> CandleResult<()> {
 }
 
 fn segment_gradients(y: &Tensor, arguments: &[TensorId], grad: &Tensor) -> CandleResult<Vec<Option<Tensor>>> {
-    let last = pass::is_last();
-    let grad = if last { grad.detach() } else { boundary(grad)? };
+    let keeps_graph = pass::keeps_graph();
+    let grad = if keeps_graph { boundary(grad)? } else { grad.detach() };
+    let product = (y * &grad)?.sum_all()?;
     let outer = CAUGHT.replace(Some(HashMap::new()));
-    let store = (y * &grad)?.sum_all()?.backward();
+    let store = product.backward();
     let mut caught = CAUGHT.replace(outer).unwrap_or_default();
     let store = store?;
     let mut of = |id: &TensorId| caught.remove(id).or_else(|| store.get_id(*id).cloned());
-    Ok(arguments.iter().map(|id| of(id).map(|g| if last { g.detach() } else { g })).collect())
+    Ok(arguments.iter().map(|id| of(id).map(|g| if keeps_graph { g } else { g.detach() })).collect())
 }
 
 /// The gradient as a recorded tensor, so that candle's backward through a product with it stops there.
@@ -422,6 +423,9 @@ pub(crate) fn backward_from(y: &Tensor, dy: &Tensor) -> Result<GradStore> {
             gradients.insert(argument, sum);
         }
     }
+    if gradients.keys().any(|id| is_recorded(*id)) {
+        return Err(Error::UsedUp);
+    }
     let mut store = GradStore::default();
     for (id, gradient) in gradients {
         store.insert_id(id, gradient);
@@ -442,7 +446,7 @@ fn take(place: usize, gradients: &mut HashMap<TensorId, Tensor>) -> Option<(Rc<E
 
 /// The tensors that lead to the input whose gradient alone is wanted; None if all are.
 fn wanted() -> Option<HashSet<TensorId>> {
-    let Pass::InputOnly(input) = pass::current() else { return None };
+    let Pass::InputOnly { input, .. } = pass::current() else { return None };
     let mut wanted = HashSet::from([input]);
     TAPE.with_borrow(|tape| {
         for entry in tape.iter().flat_map(|tape| &tape.entries).flatten() {
@@ -458,10 +462,10 @@ fn wanted() -> Option<HashSet<TensorId>> {
 mod tests {
     use super::{Scope, is_on};
     use crate::ops::{
-        Conv2dOptions, Pool2dOptions, add, batch_norm, batch_norm_relu, channel_shift, conv2d, linear,
-        max_pool2d, relu, softmax,
+        Conv2dOptions, Pool2dOptions, add, batch_norm, batch_norm_relu, batch_norm_with_moments,
+        channel_shift, conv2d, group_norm, linear, max_pool2d, relu, softmax,
     };
-    use crate::{Error, Forward, Guidance, Provenance, Result, backward, checkpoint};
+    use crate::{Error, Forward, Guidance, Provenance, Result, backward, checkpoint, without_graph};
     use candle_core::{Device, Tensor, Var};
 
     fn var(shape: &[usize], salt: usize) -> Var {
@@ -489,6 +493,9 @@ mod tests {
 
     fn second_half(y: &Tensor, w: &[Var]) -> Result<Tensor> {
         let pool = Pool2dOptions { kernel_size: (2, 2), stride: (2, 2), padding: (0, 0) };
+        let y = &group_norm(y, 2, &w[1], &w[2], 1e-5)?;
+        let (mean, variance) = (w[4].detach(), (w[2].detach().sqr()? + 0.5)?);
+        let y = &batch_norm_with_moments(y, &mean, &variance, &w[1], &w[4], 1e-5)?;
         let branch = channel_shift(&conv2d(&y.tanh()?, &w[3], Conv2dOptions::default())?, &w[4])?;
         let y = max_pool2d(&relu(&add(&branch, y)?)?, pool)?;
         linear(&y.flatten_from(1)?, &w[5], Some(&w[6]))
@@ -539,6 +546,23 @@ mod tests {
         let y = relu(&var(&[2, 3], 1)).unwrap().sum_all().unwrap();
         assert!(y.backward().unwrap_err().to_string().contains("pg_grad::backward"));
         assert!(backward(&y).is_ok());
+    }
+
+    #[test]
+    fn what_is_used_up_is_not_differentiated_again() {
+        let _scope = Scope::new().unwrap();
+        let x = var(&[2, 3], 1);
+        let y = relu(&x).unwrap();
+        let (a, b) = (relu(&y).unwrap().sum_all().unwrap(), add(&y, &y).unwrap().sum_all().unwrap());
+        assert!(backward(&a).unwrap().get(&x).is_some());
+        assert!(matches!(backward(&b), Err(Error::UsedUp)));
+    }
+
+    #[test]
+    fn nothing_is_recorded_without_a_graph() {
+        let x = var(&[2, 3], 1);
+        let y = without_graph(|| relu(&relu(&x)?)).unwrap();
+        assert!(!y.track_op() && !is_on());
     }
 
     #[test]

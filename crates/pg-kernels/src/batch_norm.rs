@@ -31,6 +31,7 @@ pub struct Moments {
 impl Moments {
     /// Of `x`.
     pub fn new<T: Float>(g: &ChannelGeometry, x: &[T], eps: f64) -> Self {
+        g.check(&[x.len()], &[]);
         let count = g.count() as f64;
         // Of each line, while it is in the cache: the sum, and the squares around its own mean.
         let lines = lines(g, |_, line| {
@@ -61,6 +62,9 @@ impl Moments {
 }
 
 /// `y` = w z + b.
+///
+/// # Panics
+/// As all functions of this module, if a slice has not the elements of the geometry, or of its channels.
 pub fn forward<T: Float>(
     g: &ChannelGeometry,
     moments: &Moments,
@@ -69,6 +73,7 @@ pub fn forward<T: Float>(
     bias: &[T],
     y: &mut [T],
 ) {
+    g.check(&[x.len(), y.len()], &[weight.len(), bias.len(), moments.mean.len()]);
     map_lines(g, [x], y, |channel| {
         let affine = affine(moments, channel, weight, bias);
         move |[x]| affine(x)
@@ -85,6 +90,8 @@ pub fn forward_relu<T: Float>(
     shortcut: Option<&[T]>,
     y: &mut [T],
 ) {
+    let added = shortcut.map_or(x.len(), <[T]>::len);
+    g.check(&[x.len(), y.len(), added], &[weight.len(), bias.len(), moments.mean.len()]);
     match shortcut {
         None => map_lines(g, [x], y, |channel| {
             let affine = affine(moments, channel, weight, bias);
@@ -120,6 +127,7 @@ pub fn input_gradient<T: Float>(
     [x, weight, dy]: [&[T]; 3],
     dx: &mut [T],
 ) -> (Vec<T>, Vec<T>) {
+    g.check(&[x.len(), dy.len(), dx.len()], &[weight.len(), moments.mean.len()]);
     let count = g.count() as f64;
     let totals = sums(g, |channel, line| {
         let mean = moments.mean[channel];
@@ -145,6 +153,8 @@ pub fn second<T: Float>(
     by_x: &mut [T],
     by_dy: &mut [T],
 ) -> Vec<T> {
+    let of_all = [x.len(), dy.len(), v.len(), by_x.len(), by_dy.len()];
+    g.check(&of_all, &[weight.len(), moments.mean.len()]);
     let count = g.count() as f64;
     let totals = sums(g, |channel, line| {
         let mean = moments.mean[channel];

@@ -48,6 +48,12 @@ impl ChannelGeometry {
         self.outer * self.inner
     }
 
+    /// Asserts the lengths of slices of all elements, and of one element a channel.
+    pub(crate) fn check(&self, of_all: &[usize], of_channels: &[usize]) {
+        assert!(of_all.iter().all(|len| *len == self.elements()), "elements {of_all:?} of {self:?}");
+        assert!(of_channels.iter().all(|len| *len == self.channels), "channels {of_channels:?} of {self:?}");
+    }
+
     /// Lines that are too few elements to be worth a task of their own share one.
     fn lines_a_task(&self) -> usize {
         const ELEMENTS: usize = 1 << 14;
@@ -56,22 +62,29 @@ impl ChannelGeometry {
 }
 
 /// `y = x * scale[channel]`.
+///
+/// # Panics
+/// As all functions of this module, if a slice has not the elements of the geometry, or of its channels.
 pub fn scale<T: Float>(g: &ChannelGeometry, x: &[T], scale: &[T], y: &mut [T]) {
+    g.check(&[x.len(), y.len()], &[scale.len()]);
     map(g, x, y, |x, channel| x * scale[channel]);
 }
 
 /// `y = x + shift[channel]`.
 pub fn shift<T: Float>(g: &ChannelGeometry, x: &[T], shift: &[T], y: &mut [T]) {
+    g.check(&[x.len(), y.len()], &[shift.len()]);
     map(g, x, y, |x, channel| x + shift[channel]);
 }
 
 /// `y = x * scale[channel] + shift[channel]`.
 pub fn affine<T: Float>(g: &ChannelGeometry, x: &[T], scale: &[T], shift: &[T], y: &mut [T]) {
+    g.check(&[x.len(), y.len()], &[scale.len(), shift.len()]);
     map(g, x, y, |x, channel| x * scale[channel] + shift[channel]);
 }
 
 /// `y = x - mean of the channel`.
 pub fn center<T: Float>(g: &ChannelGeometry, x: &[T], y: &mut [T]) {
+    g.check(&[x.len(), y.len()], &[]);
     let count = g.count() as f64;
     let means: Vec<f64> =
         sums(g, |_, line| line_sum([&x[line]], |[x]| [x])).into_iter().map(|[sum]| sum / count).collect();
@@ -80,31 +93,32 @@ pub fn center<T: Float>(g: &ChannelGeometry, x: &[T], y: &mut [T]) {
 
 /// `y = value[channel]`.
 pub fn fill<T: Float>(g: &ChannelGeometry, value: &[T], y: &mut [T]) {
+    g.check(&[y.len()], &[value.len()]);
     for_each_line(g, y, |_, channel, y| y.fill(value[channel]));
 }
 
 /// `sum[channel] = sum of x`.
 pub fn sum<T: Float>(g: &ChannelGeometry, x: &[T], sum: &mut [T]) {
+    g.check(&[x.len()], &[sum.len()]);
     let sums = sums(g, |_, line| line_sum([&x[line]], |[x]| [x]));
     sum.iter_mut().zip(sums).for_each(|(sum, [value])| *sum = T::from_f64(value));
 }
 
 /// `dot[channel] = sum of x * y`.
 pub fn dot<T: Float>(g: &ChannelGeometry, x: &[T], y: &[T], dot: &mut [T]) {
+    g.check(&[x.len(), y.len()], &[dot.len()]);
     let sums = sums(g, |_, line| line_sum([&x[line.clone()], &y[line]], |[x, y]| [x * y]));
     dot.iter_mut().zip(sums).for_each(|(dot, [value])| *dot = T::from_f64(value));
 }
 
 /// Calls `f(line, channel, elements of the line in y)` for each line of `inner` elements.
 fn for_each_line<T: Float>(g: &ChannelGeometry, y: &mut [T], f: impl Fn(usize, usize, &mut [T]) + Sync) {
-    assert_eq!(y.len(), g.elements(), "output of {g:?}");
     let lines = y.par_chunks_exact_mut(g.inner).enumerate().with_min_len(g.lines_a_task());
     lines.for_each(|(line, y)| f(line, line % g.channels, y));
 }
 
 /// `y = f(x, channel)`, element by element.
 fn map<T: Float>(g: &ChannelGeometry, x: &[T], y: &mut [T], f: impl Fn(T, usize) -> T + Sync) {
-    assert_eq!(x.len(), g.elements(), "input of {g:?}");
     for_each_line(g, y, |line, channel, y| {
         for (y, &x) in y.iter_mut().zip(&x[line * g.inner..]) {
             *y = f(x, channel);
@@ -119,7 +133,6 @@ pub(crate) fn map_lines<T: Float, const N: usize, F: Fn([f64; N]) -> f64>(
     y: &mut [T],
     f: impl Fn(usize) -> F + Sync,
 ) {
-    assert!(slices.iter().all(|slice| slice.len() == g.elements()), "inputs of {g:?}");
     for_each_line(g, y, |line, channel, y| {
         let slices = slices.map(|slice| &slice[line * g.inner..][..y.len()]);
         Arch::new().dispatch(MapLine { slices, y, f: f(channel) });
@@ -133,8 +146,6 @@ pub(crate) fn map_lines_to_two<T: Float, const N: usize, F: Fn([f64; N]) -> [f64
     [y, z]: [&mut [T]; 2],
     f: impl Fn(usize) -> F + Sync,
 ) {
-    assert!(slices.iter().all(|slice| slice.len() == g.elements()), "inputs of {g:?}");
-    assert!(y.len() == g.elements() && z.len() == g.elements(), "outputs of {g:?}");
     let lines = y.par_chunks_exact_mut(g.inner).zip(z.par_chunks_exact_mut(g.inner)).enumerate();
     lines.with_min_len(g.lines_a_task()).for_each(|(line, (y, z))| {
         let slices = slices.map(|slice| &slice[line * g.inner..][..y.len()]);
@@ -329,7 +340,7 @@ mod tests {
 
     #[test]
     fn results_do_not_depend_on_the_number_of_threads() {
-        for shape in [[7, 5, 1001], [3001, 5, 1]] {
+        for shape in [[7, 5, 1001], [30_001, 5, 1]] {
             let g = ChannelGeometry::new(&shape).unwrap();
             let (x, y): (Vec<f32>, Vec<f32>) = (numbers(g.elements(), 5), numbers(g.elements(), 6));
             let on = |threads| {

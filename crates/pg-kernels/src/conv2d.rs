@@ -260,16 +260,26 @@ mod tests {
     #[test]
     fn results_do_not_depend_on_the_number_of_threads() {
         let options = Conv2dOptions { padding: (1, 1), ..Default::default() };
-        let g = Conv2dGeometry::new([13, 5, 9, 9], [7, 5, 3, 3], options).unwrap();
         let cast = |v: Vec<f64>| v.into_iter().map(|x| x as f32).collect::<Vec<f32>>();
-        let (input, gradient) = (cast(numbers(g.input_len(), 4)), cast(numbers(g.output_len(), 5)));
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let mut sum = vec![0f32; g.kernel_len()];
-            pool.install(|| weight_gradient(&g, &input, &gradient, &mut sum));
-            sum
-        };
-        assert_eq!(run(1), run(4));
+        // Stacked samples; parts of the batch, whose sums are added; several tasks of filters.
+        for (input, kernel) in
+            [([13, 5, 9, 9], [7, 5, 3, 3]), ([13, 2, 9, 9], [2, 2, 3, 3]), ([3, 2, 9, 9], [40, 2, 3, 3])]
+        {
+            let g = Conv2dGeometry::new(input, kernel, options).unwrap();
+            let (x, dy) = (cast(numbers(g.input_len(), 4)), cast(numbers(g.output_len(), 5)));
+            let w = cast(numbers(g.kernel_len(), 6));
+            let run = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
+                pool.install(|| {
+                    forward(&g, &x, &w, &mut y);
+                    input_gradient(&g, &dy, &w, &mut dx);
+                    weight_gradient(&g, &x, &dy, &mut dw);
+                });
+                (y, dx, dw)
+            };
+            assert!(run(1) == run(4), "{input:?} {kernel:?}");
+        }
     }
 
     #[test]

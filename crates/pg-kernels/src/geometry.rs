@@ -111,6 +111,13 @@ impl Axis {
         Ok(Self { input, window, stride, padding, dilation, output: (padded - extent) / stride + 1 })
     }
 
+    /// The input positions that output `o` reads without dilation, padding left out.
+    #[inline]
+    pub(crate) fn covered(&self, o: usize) -> std::ops::Range<usize> {
+        let start = o * self.stride;
+        start.saturating_sub(self.padding)..(start + self.window - self.padding).min(self.input)
+    }
+
     /// The input position that window element `k` of output `o` reads, or `None` in the padding.
     #[inline]
     pub(crate) fn source(&self, o: usize, k: usize) -> Option<usize> {

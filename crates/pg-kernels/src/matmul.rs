@@ -1,6 +1,12 @@
 //! A checked face on the `gemm` crate: row-major matrices, single thread (callers parallelise over samples).
 
-/// The element types of the kernels.
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// The element types of the kernels: f32 and f64.
 pub trait Float:
     Copy
     + Send
@@ -12,6 +18,7 @@ pub trait Float:
     + std::ops::Mul<Output = Self>
     + Into<f64>
     + pulp::bytemuck::Pod
+    + sealed::Sealed
     + 'static
 {
     /// 1.
@@ -68,7 +75,7 @@ pub(crate) struct Matrix<'a, T> {
 impl<'a, T> Matrix<'a, T> {
     /// `data` holds `rows * cols` elements.
     pub(crate) fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
-        assert_eq!(data.len(), rows * cols, "matrix of {rows} x {cols}");
+        assert_eq!(Some(data.len()), rows.checked_mul(cols), "matrix of {rows} x {cols}");
         Self { data, rows, cols, row_stride: cols, col_stride: 1 }
     }
 
@@ -84,14 +91,13 @@ impl<'a, T> Matrix<'a, T> {
 }
 
 /// `out = a b`, or `out += a b` if `accumulate`; `out` is row-major.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "gemm takes pointers")]
 pub(crate) fn matmul<T: Float>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, accumulate: bool) {
     let (m, k, n) = (a.rows, a.cols, b.cols);
     assert_eq!(k, b.rows, "inner sizes");
-    assert_eq!(out.len(), m * n, "output of {m} x {n}");
+    assert_eq!(Some(out.len()), m.checked_mul(n), "output of {m} x {n}");
     // SAFETY: the asserts here and in `Matrix::new` keep every index (row * row_stride + col * col_stride) inside
-    // its slice; `out` is borrowed mutably and so overlaps neither input; T is f32 or f64 (`Float` has no other
-    // implementation that gemm would reject: it panics on unknown types rather than misread them).
+    // its slice; `out` is borrowed mutably and so overlaps neither input; T is f32 or f64 (`Float` is sealed).
     unsafe {
         gemm::gemm(
             m,

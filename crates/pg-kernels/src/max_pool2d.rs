@@ -3,6 +3,7 @@
 use crate::geometry::{Axis, ShapeError, checked_len, non_empty};
 use crate::matmul::Float;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Options of a pooling, each as (height, width).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +28,8 @@ impl Pool2dGeometry {
     /// Checks an input (n, channels, height, width).
     ///
     /// # Errors
-    /// [`ShapeError`] if an axis is empty, an option is zero, the padding is not smaller than the window, or the
-    /// window does not fit.
+    /// [`ShapeError`] if an axis is empty, an option is zero, the padding is not smaller than the window, the window does
+    /// not fit, or sizes overflow: a plane's positions are counted in 32 bits.
     pub fn new(input: [usize; 4], options: Pool2dOptions) -> Result<Self, ShapeError> {
         let operation = "pool2d";
         non_empty(operation, &input)?;
@@ -41,6 +42,10 @@ impl Pool2dGeometry {
         };
         let y = axis(input[2], options.kernel_size.0, options.stride.0, options.padding.0)?;
         let x = axis(input[3], options.kernel_size.1, options.stride.1, options.padding.1)?;
+        checked_len(operation, &[planes, y.output, x.output])?;
+        if u32::try_from(input[2] * input[3]).is_err() {
+            return Err(ShapeError::Overflow { operation });
+        }
         Ok(Self { planes, y, x })
     }
 
@@ -52,12 +57,8 @@ impl Pool2dGeometry {
     /// For output row `oy` and column `ox`, the positions (row * width + column) inside the input that its window
     /// covers, in row-major order.
     pub fn window(&self, oy: usize, ox: usize) -> impl Iterator<Item = usize> + '_ {
-        let columns = move |iy| {
-            (0..self.x.window)
-                .filter_map(move |kx| self.x.source(ox, kx))
-                .map(move |ix| iy * self.x.input + ix)
-        };
-        (0..self.y.window).filter_map(move |ky| self.y.source(oy, ky)).flat_map(columns)
+        let columns = move |iy| self.x.covered(ox).map(move |ix| iy * self.x.input + ix);
+        self.y.covered(oy).flat_map(columns)
     }
 }
 
@@ -68,24 +69,34 @@ pub fn winners<T: Float>(g: &Pool2dGeometry, input: &[T], winners: &mut [u32]) {
     let (oh, ow) = g.output_size();
     assert_eq!((input.len(), winners.len()), (g.planes * plane_len, g.planes * oh * ow), "{g:?}");
     input.par_chunks(plane_len).zip(winners.par_chunks_mut(oh * ow)).for_each(|(plane, winners)| {
-        for (index, winner) in winners.iter_mut().enumerate() {
-            *winner = first_maximum(plane, g.window(index / ow, index % ow)) as u32;
+        for (oy, winners) in winners.chunks_exact_mut(ow).enumerate() {
+            let rows = g.y.covered(oy);
+            for (ox, winner) in winners.iter_mut().enumerate() {
+                *winner = first_maximum(plane, g.x.input, rows.clone(), g.x.covered(ox)) as u32;
+            }
         }
     });
 }
 
+/// Padding is smaller than the window, so there is at least one row and one column.
 #[inline]
-fn first_maximum<T: Float>(plane: &[T], mut window: impl Iterator<Item = usize>) -> usize {
-    // Padding is smaller than the window, so every window has an element.
-    let mut best = window.next().unwrap_or(0);
-    for candidate in window {
-        let (value, largest) = (plane[candidate], plane[best]);
-        let largest_is_nan = largest.partial_cmp(&largest).is_none();
-        if value > largest || (value.partial_cmp(&value).is_none() && !largest_is_nan) {
-            best = candidate;
+fn first_maximum<T: Float>(plane: &[T], width: usize, rows: Range<usize>, columns: Range<usize>) -> usize {
+    let mut best = rows.start * width + columns.start;
+    let mut largest = plane[best];
+    for row in rows {
+        let start = row * width;
+        for (column, &value) in columns.clone().zip(&plane[start + columns.start..start + columns.end]) {
+            // Not larger, but not less or equal either: one of the two is NaN.
+            if value > largest || (value.partial_cmp(&largest).is_none() && !is_nan(largest)) {
+                (best, largest) = (start + column, value);
+            }
         }
     }
     best
+}
+
+fn is_nan<T: Float>(value: T) -> bool {
+    value.partial_cmp(&value).is_none()
 }
 
 #[cfg(test)]

@@ -4,7 +4,11 @@ use crate::matmul::Float;
 use rayon::prelude::*;
 
 /// `picked[r, k] = rows[r, indices[r, k]]`, for rows of `length` elements and `count` indices each.
+///
+/// # Panics
+/// If the slices are not of as many rows, or an index is not less than `length`.
 pub fn gather<T: Float>(rows: &[T], length: usize, indices: &[u32], count: usize, picked: &mut [T]) {
+    check(rows, length, indices, count, picked);
     rows.par_chunks(length).zip(indices.par_chunks(count)).zip(picked.par_chunks_mut(count)).for_each(
         |((row, indices), picked)| {
             for (value, &index) in picked.iter_mut().zip(indices) {
@@ -15,7 +19,11 @@ pub fn gather<T: Float>(rows: &[T], length: usize, indices: &[u32], count: usize
 }
 
 /// `rows[r, i] = sum of picked[r, k] over the k with indices[r, k] = i`.
+///
+/// # Panics
+/// As [`gather`].
 pub fn scatter_add<T: Float>(picked: &[T], indices: &[u32], count: usize, length: usize, rows: &mut [T]) {
+    check(rows, length, indices, count, picked);
     rows.par_chunks_mut(length).zip(indices.par_chunks(count)).zip(picked.par_chunks(count)).for_each(
         |((row, indices), picked)| {
             row.fill(T::default());
@@ -24,6 +32,13 @@ pub fn scatter_add<T: Float>(picked: &[T], indices: &[u32], count: usize, length
             }
         },
     );
+}
+
+fn check<T>(rows: &[T], length: usize, indices: &[u32], count: usize, picked: &[T]) {
+    assert!(length > 0 && count > 0, "rows of {length}, {count} of each");
+    let expected = (rows.len() / length * count, rows.len() / length * length);
+    assert_eq!((indices.len(), rows.len()), expected, "indices and elements");
+    assert_eq!(picked.len(), indices.len(), "picked elements");
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Sum of two tensors, as of a residual branch and its shortcut.
 
-use super::conv2d::{contiguous, is_float};
+use super::floats::{has_kernels, on_floats};
 use crate::error::Result;
 use crate::{pass, tape};
-use candle_core::{CpuStorage, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result as CandleResult, Shape, Tensor};
 use pg_kernels::{Float, elementwise};
 
 /// `x + y`, of one shape. candle's own sum does as well; this one is recorded in a guided step, and runs on all threads.
@@ -11,7 +11,7 @@ use pg_kernels::{Float, elementwise};
 /// # Errors
 /// If the shapes differ.
 pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
-    if x.shape() == y.shape() && x.device().is_cpu() && is_float(x.dtype()) {
+    if x.shape() == y.shape() && has_kernels(x) {
         Ok(tape::apply2(&x.contiguous()?, &y.contiguous()?, Add, [false, false])?)
     } else {
         Ok((x + y)?)
@@ -35,15 +35,7 @@ impl CustomOp2 for Add {
         fn sum<T: Float>(x: &[T], y: &[T]) -> Vec<T> {
             elementwise::map2(x, y, |x, y| x + y)
         }
-        let result = match (x, y) {
-            (CpuStorage::F32(x), CpuStorage::F32(y)) => {
-                CpuStorage::F32(sum(contiguous(x, lx)?, contiguous(y, ly)?))
-            }
-            (CpuStorage::F64(x), CpuStorage::F64(y)) => {
-                CpuStorage::F64(sum(contiguous(x, lx)?, contiguous(y, ly)?))
-            }
-            _ => bail!("add wants two f32 or two f64 tensors"),
-        };
+        let result = on_floats!("add", x: lx, y: ly => sum(x, y));
         Ok((result, lx.shape().clone()))
     }
 

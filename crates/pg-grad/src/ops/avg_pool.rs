@@ -1,7 +1,7 @@
 //! Average-pooling, over windows and over everything.
 
 use super::separable::{self, AxisMap};
-use super::{Pool2dOptions, dims4};
+use super::{Pool2dOptions, ShapeError, dims4};
 use crate::error::Result;
 use candle_core::Tensor;
 use pg_kernels::Pool2dGeometry;
@@ -16,8 +16,8 @@ pub fn avg_pool2d(x: &Tensor, options: Pool2dOptions, count_include_pad: bool) -
     let geometry = Pool2dGeometry::new(dims4(x)?, options)?;
     let (oh, ow) = geometry.output_size();
     let Pool2dOptions { kernel_size, stride, padding } = options;
-    let rows = averages(h, oh, kernel_size.0, stride.0, padding.0, count_include_pad);
-    let columns = averages(w, ow, kernel_size.1, stride.1, padding.1, count_include_pad);
+    let rows = averages(h, oh, kernel_size.0, stride.0, padding.0, count_include_pad)?;
+    let columns = averages(w, ow, kernel_size.1, stride.1, padding.1, count_include_pad)?;
     separable::apply(x, &rows, &columns)
 }
 
@@ -28,8 +28,8 @@ fn averages(
     stride: usize,
     padding: usize,
     count_pad: bool,
-) -> AxisMap {
-    let mut map = AxisMap::zeros(output, input);
+) -> Result<AxisMap> {
+    let mut map = AxisMap::zeros("avg_pool2d", output, input)?;
     for o in 0..output {
         let start = (o * stride).saturating_sub(padding);
         let end = (o * stride + k - padding).min(input);
@@ -38,14 +38,17 @@ fn averages(
             map.add(o, i, 1.0 / count as f64);
         }
     }
-    map
+    Ok(map)
 }
 
 /// Mean over height and width of `x` (n, channels, height, width), giving (n, channels).
 ///
 /// # Errors
-/// If `x` is not of rank 4.
+/// [`Error::Window`](crate::Error::Window) if an axis is empty; if `x` is not of rank 4.
 pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
-    dims4(x)?;
+    let shape = dims4(x)?;
+    if shape.contains(&0) {
+        return Err(ShapeError::Empty { operation: "global_avg_pool2d", shape: shape.to_vec() }.into());
+    }
     Ok(x.mean((2, 3))?)
 }

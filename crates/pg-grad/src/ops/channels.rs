@@ -12,11 +12,11 @@
 //!
 //! so they are closed under differentiation, to any order. On the CPU every sum is accumulated in f64.
 
-use super::conv2d::{contiguous, is_float};
+use super::floats::{has_kernels, on_floats};
 use crate::error::{Error, Result};
 use crate::{pass, tape};
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor, bail,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor,
 };
 use pg_kernels::{ChannelGeometry, Float, channels as kernels};
 
@@ -92,10 +92,6 @@ pub fn channel_center(x: &Tensor) -> Result<Tensor> {
     Single::Center.apply(x, x.shape())
 }
 
-fn has_kernels(x: &Tensor) -> bool {
-    x.device().is_cpu() && is_float(x.dtype())
-}
-
 pub(super) fn expect_shape(what: &'static str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
     if tensor.dims() == expected {
         return Ok(());
@@ -103,7 +99,7 @@ pub(super) fn expect_shape(what: &'static str, tensor: &Tensor, expected: &[usiz
     Err(Error::Shape { what, actual: tensor.dims().to_vec(), expected: format!("{expected:?}") })
 }
 
-fn new<T: Float>(len: usize, kernel: impl FnOnce(&mut [T])) -> Vec<T> {
+fn filled<T: Float>(len: usize, kernel: impl FnOnce(&mut [T])) -> Vec<T> {
     let mut result = pg_kernels::zeros(len);
     kernel(&mut result);
     result
@@ -146,9 +142,9 @@ impl SingleMap {
     fn run<T: Float>(&self, x: &[T]) -> Vec<T> {
         let g = &self.geometry;
         match self.map {
-            Single::Sum => new(g.channels(), |out| kernels::sum(g, x, out)),
-            Single::Center => new(g.elements(), |out| kernels::center(g, x, out)),
-            Single::Fill(_) => new(g.elements(), |out| kernels::fill(g, x, out)),
+            Single::Sum => filled(g.channels(), |out| kernels::sum(g, x, out)),
+            Single::Center => filled(g.elements(), |out| kernels::center(g, x, out)),
+            Single::Fill(_) => filled(g.elements(), |out| kernels::fill(g, x, out)),
         }
     }
 }
@@ -159,11 +155,7 @@ impl CustomOp1 for SingleMap {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
-        let result = match x {
-            CpuStorage::F32(x) => CpuStorage::F32(self.run(contiguous(x, layout)?)),
-            CpuStorage::F64(x) => CpuStorage::F64(self.run(contiguous(x, layout)?)),
-            _ => bail!("per-channel arithmetic wants f32 or f64"),
-        };
+        let result = on_floats!("per-channel arithmetic", x: layout => self.run(x));
         let shape = match &self.map {
             Single::Sum => Shape::from(self.geometry.channels()),
             Single::Center => layout.shape().clone(),
@@ -237,9 +229,9 @@ impl PairMap {
     fn run<T: Float>(&self, x: &[T], y: &[T]) -> Vec<T> {
         let g = &self.geometry;
         match self.map {
-            Pair::Scale => new(g.elements(), |out| kernels::scale(g, x, y, out)),
-            Pair::Shift => new(g.elements(), |out| kernels::shift(g, x, y, out)),
-            Pair::Dot => new(g.channels(), |out| kernels::dot(g, x, y, out)),
+            Pair::Scale => filled(g.elements(), |out| kernels::scale(g, x, y, out)),
+            Pair::Shift => filled(g.elements(), |out| kernels::shift(g, x, y, out)),
+            Pair::Dot => filled(g.channels(), |out| kernels::dot(g, x, y, out)),
         }
     }
 }
@@ -256,15 +248,7 @@ impl CustomOp2 for PairMap {
         y: &CpuStorage,
         ly: &Layout,
     ) -> CandleResult<(CpuStorage, Shape)> {
-        let result = match (x, y) {
-            (CpuStorage::F32(x), CpuStorage::F32(y)) => {
-                CpuStorage::F32(self.run(contiguous(x, lx)?, contiguous(y, ly)?))
-            }
-            (CpuStorage::F64(x), CpuStorage::F64(y)) => {
-                CpuStorage::F64(self.run(contiguous(x, lx)?, contiguous(y, ly)?))
-            }
-            _ => bail!("per-channel arithmetic wants f32 or f64 tensors of one type"),
-        };
+        let result = on_floats!("per-channel arithmetic", x: lx, y: ly => self.run(x, y));
         let shape = match self.map {
             Pair::Scale | Pair::Shift => lx.shape().clone(),
             Pair::Dot => Shape::from(self.geometry.channels()),
@@ -279,11 +263,11 @@ impl CustomOp2 for PairMap {
         _: &Tensor,
         grad: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
-        let square = x.id() == y.id();
+        let (square, wanted) = (x.id() == y.id(), is_wanted(y));
         let (x, y, grad) = (pass::operand(x), pass::operand(y), pass::operand(grad));
         Ok(match self.map {
-            Pair::Scale => (Some(channel_scale(&grad, &y)?), scale_gradient(&x, &y, &grad)?),
-            Pair::Shift => (Some(grad.clone()), shift_gradient(&y, &grad)?),
+            Pair::Scale => (Some(channel_scale(&grad, &y)?), scale_gradient(wanted, &x, &grad)?),
+            Pair::Shift => (Some(grad.clone()), shift_gradient(wanted, &grad)?),
             // One gradient for both: a pass over memory less.
             Pair::Dot if square => (Some(channel_scale(&x, &(grad * 2.0)?)?), None),
             Pair::Dot => (Some(channel_scale(&y, &grad)?), Some(channel_scale(&x, &grad)?)),
@@ -291,12 +275,17 @@ impl CustomOp2 for PairMap {
     }
 }
 
-fn scale_gradient(x: &Tensor, scale: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-    pass::wants_weight_gradient(scale).then(|| channel_dot(x, grad)).transpose()
+/// Whether the gradient of a scale or a shift is wanted.
+fn is_wanted(per_channel: &Tensor) -> bool {
+    per_channel.track_op() && pass::wants_weight_gradient(per_channel)
 }
 
-fn shift_gradient(shift: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-    pass::wants_weight_gradient(shift).then(|| channel_sum(grad)).transpose()
+fn scale_gradient(wanted: bool, x: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+    wanted.then(|| channel_dot(x, grad)).transpose()
+}
+
+fn shift_gradient(wanted: bool, grad: &Tensor) -> Result<Option<Tensor>> {
+    wanted.then(|| channel_sum(grad)).transpose()
 }
 
 struct Affine;
@@ -304,7 +293,7 @@ struct Affine;
 impl Affine {
     fn run<T: Float>(&self, shape: &Shape, x: &[T], scale: &[T], shift: &[T]) -> Result<Vec<T>> {
         let g = ChannelGeometry::new(shape.dims())?;
-        Ok(new(g.elements(), |out| kernels::affine(&g, x, scale, shift, out)))
+        Ok(filled(g.elements(), |out| kernels::affine(&g, x, scale, shift, out)))
     }
 }
 
@@ -323,21 +312,8 @@ impl CustomOp3 for Affine {
         lb: &Layout,
     ) -> CandleResult<(CpuStorage, Shape)> {
         let shape = lx.shape();
-        let result = match (x, scale, shift) {
-            (CpuStorage::F32(x), CpuStorage::F32(s), CpuStorage::F32(b)) => CpuStorage::F32(self.run(
-                shape,
-                contiguous(x, lx)?,
-                contiguous(s, ls)?,
-                contiguous(b, lb)?,
-            )?),
-            (CpuStorage::F64(x), CpuStorage::F64(s), CpuStorage::F64(b)) => CpuStorage::F64(self.run(
-                shape,
-                contiguous(x, lx)?,
-                contiguous(s, ls)?,
-                contiguous(b, lb)?,
-            )?),
-            _ => bail!("per-channel arithmetic wants f32 or f64 tensors of one type"),
-        };
+        let result = on_floats!("per-channel arithmetic", x: lx, scale: ls, shift: lb =>
+            self.run(shape, x, scale, shift)?);
         Ok((result, shape.clone()))
     }
 
@@ -349,9 +325,10 @@ impl CustomOp3 for Affine {
         _: &Tensor,
         grad: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let wanted = (is_wanted(scale), is_wanted(shift));
         let (x, scale, grad) = (pass::operand(x), pass::operand(scale), pass::operand(grad));
-        let x_gradient = channel_scale(&grad, &scale)?;
-        Ok((Some(x_gradient), scale_gradient(&x, &scale, &grad)?, shift_gradient(shift, &grad)?))
+        let by_x = channel_scale(&grad, &scale)?;
+        Ok((Some(by_x), scale_gradient(wanted.0, &x, &grad)?, shift_gradient(wanted.1, &grad)?))
     }
 }
 

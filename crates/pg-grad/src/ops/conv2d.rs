@@ -8,19 +8,21 @@
 //!
 //! so the three operations are closed under differentiation, to any order.
 
-use super::{Conv2dOptions, dims4};
+use super::floats::on_floats;
+use super::{Conv2dOptions, ShapeError, dims4};
 use crate::error::Result;
 use crate::{pass, tape};
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result as CandleResult, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, bail};
 use pg_kernels::{Conv2dGeometry, conv2d as kernels};
 
 /// Convolution of `x` (n, channels, height, width) with `weight` (out, channels / groups, kernel height, kernel
 /// width), giving (n, out, ., .), as `torch.nn.functional.conv2d` without bias. f32 or f64.
 ///
-/// On the CPU the three passes are pg-kernels'. Elsewhere they are candle's, which serve equal dilation on both axes.
+/// On the CPU the three passes are pg-kernels'. Elsewhere they are candle's, which serve equal dilation on both axes, and
+/// padding that is smaller than the window.
 ///
 /// # Errors
-/// [`Error::Window`](crate::Error::Window) if the shapes do not fit.
+/// [`Error::Window`](crate::Error::Window) if the shapes do not fit; candle's error for what only the CPU serves.
 pub fn conv2d(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Result<Tensor> {
     let geometry = Conv2dGeometry::new(dims4(x)?, dims4(weight)?, options)?;
     if x.device().is_cpu() {
@@ -38,6 +40,13 @@ fn with_candle(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> CandleRes
         bail!(
             "conv2d with dilation {dilation} along the height and {across} along the width runs on the CPU only"
         );
+    }
+    for (axis, padding) in [(2, padding.0), (3, padding.1)] {
+        let window = dilation * (weight.dim(axis)? - 1) + 1;
+        if padding >= window {
+            let error = ShapeError::PaddingTooLarge { operation: "conv2d off the CPU", padding, window };
+            return Err(candle_core::Error::wrap(error));
+        }
     }
     let common = if stride.0 == stride.1 { stride.0 } else { 1 };
     let rest = |axis: usize, padding: usize| {
@@ -119,15 +128,7 @@ impl CustomOp2 for Conv2dMap {
         b: &CpuStorage,
         lb: &Layout,
     ) -> CandleResult<(CpuStorage, Shape)> {
-        let result = match (a, b) {
-            (CpuStorage::F32(a), CpuStorage::F32(b)) => {
-                CpuStorage::F32(self.run(contiguous(a, la)?, contiguous(b, lb)?))
-            }
-            (CpuStorage::F64(a), CpuStorage::F64(b)) => {
-                CpuStorage::F64(self.run(contiguous(a, la)?, contiguous(b, lb)?))
-            }
-            _ => bail!("conv2d wants two f32 or two f64 tensors"),
-        };
+        let result = on_floats!("conv2d", a: la, b: lb => self.run(a, b));
         Ok((result, Shape::from(&self.result_shape()[..])))
     }
 
@@ -139,31 +140,17 @@ impl CustomOp2 for Conv2dMap {
         grad: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
         let wants_first = pass::wants_input_gradient(a);
+        let wants_second = b.track_op() && pass::wants_weight_gradient(b);
         let (a, b, grad) = (pass::operand(a), pass::operand(b), pass::operand(grad));
         let map = |map, a: &Tensor, b: &Tensor| apply(map, self.geometry, a, b);
         let first = |kind, x: &Tensor, y: &Tensor| wants_first.then(|| map(kind, x, y)).transpose();
-        let weight_gradient = |x: &Tensor, y: &Tensor| {
-            pass::wants_weight_gradient(&b).then(|| map(Map::Weight, x, y)).transpose()
-        };
+        let second = |kind, x: &Tensor, y: &Tensor| wants_second.then(|| map(kind, x, y)).transpose();
         Ok(match self.map {
-            Map::Output => (first(Map::Input, &grad, &b)?, weight_gradient(&a, &grad)?),
-            Map::Input => (first(Map::Output, &grad, &b)?, weight_gradient(&grad, &a)?),
-            Map::Weight => (first(Map::Input, &b, &grad)?, Some(map(Map::Output, &a, &grad)?)),
+            Map::Output => (first(Map::Input, &grad, &b)?, second(Map::Weight, &a, &grad)?),
+            Map::Input => (first(Map::Output, &grad, &b)?, second(Map::Weight, &grad, &a)?),
+            Map::Weight => (first(Map::Input, &b, &grad)?, second(Map::Output, &a, &grad)?),
         })
     }
-}
-
-/// The elements of a contiguous layout.
-pub(crate) fn contiguous<'a, T>(data: &'a [T], layout: &Layout) -> CandleResult<&'a [T]> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&data[start..end]),
-        None => Err(candle_core::Error::RequiresContiguous { op: "pg-grad" }),
-    }
-}
-
-/// Whether an operation has CPU kernels for the type.
-pub(super) fn is_float(dtype: DType) -> bool {
-    matches!(dtype, DType::F32 | DType::F64)
 }
 
 #[cfg(test)]
@@ -219,7 +206,7 @@ mod tests {
                     for padding in [(0, 0), (1, 1), (0, 1)] {
                         for (dilation, groups) in [(1, 1), (2, 1), (1, 2), (2, 2)] {
                             let extent = |window: usize| dilation * (window - 1) + 1;
-                            // A window of padding alone is refused.
+                            // A window of padding alone, which only the CPU serves.
                             if padding.0 >= extent(window.0) || padding.1 >= extent(window.1) {
                                 continue;
                             }
@@ -236,9 +223,12 @@ mod tests {
     }
 
     #[test]
-    fn candle_takes_no_two_dilations() {
+    fn candle_takes_no_two_dilations_and_no_window_of_padding() {
         let options = Conv2dOptions { dilation: (1, 2), ..Default::default() };
         let error = with_candle(&var([1, 1, 8, 8], 1), &var([1, 1, 3, 3], 2), options).unwrap_err();
         assert!(error.to_string().contains("runs on the CPU only"), "{error}");
+        let far = Conv2dOptions { padding: (0, 3), ..Default::default() };
+        let error = with_candle(&var([1, 1, 8, 8], 1), &var([1, 1, 3, 3], 2), far).unwrap_err();
+        assert!(error.to_string().contains("padding 3 must be smaller"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! Max-pooling with any kernel, stride and padding. The winners are found without a graph; pooling gathers them, its
 //! gradient scatters to them, and that gradient's gradient gathers again.
 
-use super::conv2d::contiguous;
+use super::floats::{contiguous, on_floats};
 use super::{Pool2dOptions, dims4};
 use crate::error::Result;
 use crate::{pass, tape};
@@ -9,8 +9,8 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResu
 use pg_kernels::{Pool2dGeometry, max_pool2d as kernels, pick};
 
 /// The largest element of each window of `x` (n, channels, height, width), giving (n, channels, ., .), as
-/// `torch.nn.functional.max_pool2d`. Its gradient goes to one winner a window, the first in row-major order;
-/// padding never wins.
+/// `torch.nn.functional.max_pool2d`. Its gradient goes to one winner a window: of equal ones, the first
+/// in row-major order, or off the CPU whichever the device picks. Padding never wins.
 ///
 /// # Errors
 /// [`Error::Window`](crate::Error::Window) if the shapes do not fit.
@@ -98,11 +98,7 @@ impl CustomOp2 for Pick {
         let (n, c, height, width) = li.shape().dims4()?;
         let CpuStorage::U32(indices) = i else { bail!("indices must be u32") };
         let (indices, count) = (contiguous(indices, li)?, height * width);
-        let result = match v {
-            CpuStorage::F32(v) => CpuStorage::F32(self.run(contiguous(v, lv)?, indices, count)),
-            CpuStorage::F64(v) => CpuStorage::F64(self.run(contiguous(v, lv)?, indices, count)),
-            _ => bail!("max_pool2d wants f32 or f64"),
-        };
+        let result = on_floats!("max_pool2d", v: lv => self.run(v, indices, count));
         let (height, width) = match self.way {
             Way::Gather => (height, width),
             Way::ScatterAdd => self.planes,
@@ -126,7 +122,7 @@ impl CustomOp2 for Pick {
 }
 
 /// The same from candle's operations, for devices without a kernel: every window is laid out and all but its
-/// winner set to 0. Which of several equal elements wins is up to the device. `planes` is (n * channels, height * width), the result (n * channels, positions).
+/// winner set to 0. `planes` is (n * channels, height * width), the result (n * channels, positions).
 fn select_from_windows(planes: &Tensor, geometry: &Pool2dGeometry) -> CandleResult<Tensor> {
     let (oh, ow) = geometry.output_size();
     let windows: Vec<Vec<u32>> =

@@ -6,6 +6,7 @@ mod batch_norm;
 mod channels;
 mod conv2d;
 mod dropout;
+mod floats;
 mod gelu;
 mod group_norm;
 mod layer_norm;
@@ -23,9 +24,9 @@ pub use batch_norm::{BatchMoments, batch_norm, batch_norm_relu, batch_norm_with_
 pub use channels::{
     channel_affine, channel_center, channel_dot, channel_fill, channel_scale, channel_shift, channel_sum,
 };
-pub(crate) use conv2d::contiguous;
 pub use conv2d::conv2d;
 pub use dropout::dropout;
+pub(crate) use floats::contiguous;
 pub use gelu::gelu;
 pub use group_norm::group_norm;
 pub use layer_norm::layer_norm;

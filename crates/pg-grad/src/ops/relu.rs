@@ -1,9 +1,9 @@
 //! Rectifier, with derivative 0 at 0 as in torch (candle's own has 1).
 
-use super::conv2d::{contiguous, is_float};
+use super::floats::{has_kernels, on_floats};
 use crate::error::Result;
 use crate::{pass, tape};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor};
 use pg_kernels::{Float, elementwise};
 
 /// max(x, 0), any shape.
@@ -11,7 +11,7 @@ use pg_kernels::{Float, elementwise};
 /// # Errors
 /// If candle fails.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() && is_float(x.dtype()) {
+    if has_kernels(x) {
         Ok(tape::apply1(&x.contiguous()?, Relu, [false], true)?)
     } else {
         Ok(x.le(0f64)?.where_cond(&x.zeros_like()?, x)?)
@@ -26,11 +26,7 @@ impl CustomOp1 for Relu {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
-        let result = match storage {
-            CpuStorage::F32(x) => CpuStorage::F32(elementwise::map(contiguous(x, layout)?, rectify)),
-            CpuStorage::F64(x) => CpuStorage::F64(elementwise::map(contiguous(x, layout)?, rectify)),
-            _ => bail!("relu wants f32 or f64"),
-        };
+        let result = on_floats!("relu", storage: layout => elementwise::map(storage, rectify));
         Ok((result, layout.shape().clone()))
     }
 
@@ -66,15 +62,7 @@ impl CustomOp2 for WherePositive {
         fn select<T: Float>(grad: &[T], y: &[T]) -> Vec<T> {
             elementwise::map2(grad, y, |g, y| if y > T::default() { g } else { T::default() })
         }
-        let result = match (g, y) {
-            (CpuStorage::F32(g), CpuStorage::F32(y)) => {
-                CpuStorage::F32(select(contiguous(g, lg)?, contiguous(y, ly)?))
-            }
-            (CpuStorage::F64(g), CpuStorage::F64(y)) => {
-                CpuStorage::F64(select(contiguous(g, lg)?, contiguous(y, ly)?))
-            }
-            _ => bail!("relu wants f32 or f64"),
-        };
+        let result = on_floats!("relu", g: lg, y: ly => select(g, y));
         Ok((result, lg.shape().clone()))
     }
 

@@ -9,7 +9,7 @@ use candle_core::Tensor;
 /// Bilinear resize of `x` (n, channels, height, width) to (`height`, `width`).
 ///
 /// # Errors
-/// [`Error::Window`](crate::Error::Window) if an axis is empty.
+/// [`Error::Window`](crate::Error::Window) if an axis is empty or sizes overflow.
 pub fn resize_bilinear(x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
     resize(x, height, width, |t| (0, vec![1.0 - t, t]))
 }
@@ -18,7 +18,7 @@ pub fn resize_bilinear(x: &Tensor, height: usize, width: usize) -> Result<Tensor
 /// May overshoot the range of `x`.
 ///
 /// # Errors
-/// [`Error::Window`](crate::Error::Window) if an axis is empty.
+/// [`Error::Window`](crate::Error::Window) if an axis is empty or sizes overflow.
 pub fn resize_bicubic(x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
     resize(x, height, width, |t| (-1, [t + 1.0, t, 1.0 - t, 2.0 - t].map(keys).to_vec()))
 }
@@ -42,11 +42,11 @@ fn resize(x: &Tensor, height: usize, width: usize, taps: fn(f64) -> (isize, Vec<
     if shape.contains(&0) {
         return Err(ShapeError::Empty { operation: "resize", shape: shape.to_vec() }.into());
     }
-    separable::apply(x, &interpolation(height, h, taps), &interpolation(width, w, taps))
+    separable::apply(x, &interpolation(height, h, taps)?, &interpolation(width, w, taps)?)
 }
 
-fn interpolation(output: usize, input: usize, taps: fn(f64) -> (isize, Vec<f64>)) -> AxisMap {
-    let mut map = AxisMap::zeros(output, input);
+fn interpolation(output: usize, input: usize, taps: fn(f64) -> (isize, Vec<f64>)) -> Result<AxisMap> {
+    let mut map = AxisMap::zeros("resize", output, input)?;
     for o in 0..output {
         let source = (o as f64 + 0.5) * input as f64 / output as f64 - 0.5;
         let (first, weights) = taps(source - source.floor());
@@ -55,7 +55,7 @@ fn interpolation(output: usize, input: usize, taps: fn(f64) -> (isize, Vec<f64>)
             map.add(o, tap.clamp(0, input as isize - 1) as usize, weight);
         }
     }
-    map
+    Ok(map)
 }
 
 #[cfg(test)]

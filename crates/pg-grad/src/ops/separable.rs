@@ -1,6 +1,6 @@
 //! Linear maps of images that act on rows and columns alone (pooling by average, resizing): two matrix products.
 
-use super::dims4;
+use super::{ShapeError, dims4};
 use crate::error::Result;
 use candle_core::Tensor;
 
@@ -13,9 +13,11 @@ pub(super) struct AxisMap {
 }
 
 impl AxisMap {
-    /// An all-zero map.
-    pub(super) fn zeros(output: usize, input: usize) -> Self {
-        Self { output, input, weights: vec![0.0; output * input] }
+    /// An all-zero map, for an operation whose name its error bears.
+    pub(super) fn zeros(operation: &'static str, output: usize, input: usize) -> Result<Self> {
+        let len = output.checked_mul(input).filter(|&len| len <= isize::MAX as usize / size_of::<f64>());
+        let len = len.ok_or(ShapeError::Overflow { operation })?;
+        Ok(Self { output, input, weights: vec![0.0; len] })
     }
 
     /// Adds to the weight of `input` in `output`.

@@ -115,7 +115,8 @@ fn sum_samples<T: Float>(
 ) {
     let (rows, positions) = (g.rows(), g.positions());
     let (in_len, out_len) = (g.channels * g.in_plane(), g.out_channels * positions);
-    let samples = (STACKED / ((rows + g.group_out()) * positions)).max(1);
+    // No more than there are: a product of lengths must not overflow.
+    let samples = (STACKED / ((rows + g.group_out()) * positions)).clamp(1, input.len() / in_len);
     for (group, sum) in weight_gradient.chunks_exact_mut(g.group_out() * rows).enumerate() {
         let rounds = input.chunks(samples * in_len).zip(gradient.chunks(samples * out_len));
         for (round, (input, gradient)) in rounds.enumerate() {

@@ -25,7 +25,7 @@ impl WithSimd for WeightGradient<'_> {
     type Output = ();
 
     fn with_simd<S: Simd>(self, simd: S) {
-        if has_few_registers(simd) { self.run::<S, 2>(simd) } else { self.run::<S, 4>(simd) }
+        if has_few_registers::<S>() { self.run::<S, 2>(simd) } else { self.run::<S, 4>(simd) }
     }
 }
 
@@ -165,7 +165,7 @@ impl<S: Simd, const PANEL: usize> pulp::NullaryFnOnce for SumTask<'_, S, PANEL> 
                     for (row, acc) in acc.iter_mut().enumerate() {
                         let value = simd.splat_f32s(values[(lane + row).min(S::F32_LANES - 1)]);
                         for (acc, &column) in acc.iter_mut().zip(&columns) {
-                            *acc = simd.mul_add_f32s(value, column, *acc);
+                            *acc = simd.mul_add_e_f32s(value, column, *acc);
                         }
                     }
                 }

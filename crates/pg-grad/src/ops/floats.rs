@@ -1,0 +1,36 @@
+//! What operations with CPU kernels share: elements of contiguous tensors, in f32 or f64.
+
+use candle_core::{DType, Layout, Result, Tensor};
+
+/// Whether an operation's kernels take the tensor.
+pub(super) fn has_kernels(x: &Tensor) -> bool {
+    x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64)
+}
+
+/// The elements of a contiguous layout.
+pub(crate) fn contiguous<'a, T>(data: &'a [T], layout: &Layout) -> Result<&'a [T]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&data[start..end]),
+        None => Err(candle_core::Error::RequiresContiguous { op: "pg-grad" }),
+    }
+}
+
+/// The storage of `$result`, which is computed for f32 and for f64: `on_floats!("add", x: lx, y: ly => sum(x, y))` sees
+/// the elements of `x` and `y` in place of their storage.
+macro_rules! on_floats {
+    ($operation:literal, $($x:ident: $layout:expr),+ => $result:expr) => {
+        match ($($x,)+) {
+            ($(candle_core::CpuStorage::F32($x),)+) => {
+                $(let $x = crate::ops::floats::contiguous($x, $layout)?;)+
+                candle_core::CpuStorage::F32($result)
+            }
+            ($(candle_core::CpuStorage::F64($x),)+) => {
+                $(let $x = crate::ops::floats::contiguous($x, $layout)?;)+
+                candle_core::CpuStorage::F64($result)
+            }
+            _ => candle_core::bail!(concat!($operation, " wants f32 or f64 tensors of one type")),
+        }
+    };
+}
+
+pub(super) use on_floats;
