@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::process;
+
+mod data;
 
 /// What is measured when no `--model` is given.
 const MODELS: [&str; 2] = ["vgg16-gap", "resnet50"];
@@ -17,19 +20,22 @@ const PYTHON: &str = "peer/.venv/bin/python";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
+    /// Measure what happens to images before a step (loading, CutMix, ResizeMix, masks), a thread each, in place of it.
+    #[arg(long, conflicts_with_all = ["model", "mode"])]
+    data: bool,
     /// One model only.
     #[arg(long)]
     model: Option<String>,
     /// One loss only: without guidance, with hard or with soft labels.
     #[arg(long, value_parser = MODES)]
     mode: Option<String>,
-    /// Images in a batch.
-    #[arg(long, default_value_t = 8)]
-    batch: usize,
+    /// Images in a batch (default: 8; with --data 64).
+    #[arg(long)]
+    batch: Option<usize>,
     /// Height and width of an image, in pixels.
     #[arg(long, default_value_t = 224)]
     size: usize,
-    /// CPU threads (default: one a core).
+    /// CPU threads (default: one a core; with --data 1).
     #[arg(long)]
     threads: Option<usize>,
     /// Steps measured, after one that is not.
@@ -68,6 +74,9 @@ struct Row {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let ours = Engine::Ours(process::build_release("pg-peer")?);
     let peer = options.peer.then(|| python(options)).transpose()?;
+    if options.data {
+        return data::run(&ours, peer.as_ref(), options);
+    }
     let models = options.model.as_deref().map_or(MODELS.to_vec(), |model| vec![model]);
     let modes = options.mode.as_deref().map_or(MODES.to_vec(), |mode| vec![mode]);
     if !options.json {
@@ -99,11 +108,14 @@ fn compare(ours: &Engine, peer: &Engine, model: &str, mode: &str, options: &Opti
     let (ours, peer) = (median_turn(our_rows)?, median_turn(peer_rows)?);
     print(&ours, options.json)?;
     print(&peer, options.json)?;
-    let (time, memory) = (ours.seconds / peer.seconds, ours.peak_mib / peer.peak_mib);
+    let time = ours.seconds / peer.seconds;
+    // 0 where the system does not tell.
+    let memory = (ours.peak_mib > 0.0 && peer.peak_mib > 0.0).then(|| ours.peak_mib / peer.peak_mib);
     if options.json {
         println!("{}", json!({ "model": model, "mode": mode, "time_ratio": time, "memory_ratio": memory }));
     } else {
-        println!("{:<26} {model:<12} {mode:<6} {time:>35.2} of the time, {memory:.2} of the memory", "");
+        let memory = memory.map_or_else(String::new, |memory| format!(", {memory:.2} of the memory"));
+        println!("{:<26} {model:<12} {mode:<6} {time:>35.2} of the time{memory}", "");
     }
     Ok(())
 }
@@ -133,28 +145,44 @@ fn python(options: &Options) -> Result<Engine> {
 
 impl Engine {
     fn measure(&self, model: &str, mode: &str, options: &Options) -> Result<Row> {
-        let mut command = match self {
+        let mut command = self.command("bench", "step.py");
+        command.args(["--model", model, "--mode", mode]);
+        let threads = options.threads.unwrap_or_else(process::cores);
+        self.row(command, options, options.batch.unwrap_or(8), threads)
+    }
+
+    /// A command of `pg-peer`, or a script of the same face.
+    fn command(&self, ours: &str, script: &str) -> Command {
+        match self {
             Self::Ours(binary) => {
                 let mut command = Command::new(binary);
-                command.arg("bench");
+                command.arg(ours);
                 command
             }
             Self::Peer(python) => {
                 let mut command = Command::new(python);
-                command.arg(process::workspace_root().join("peer/step.py"));
+                command.arg(process::workspace_root().join("peer").join(script));
                 command
             }
-        };
-        command.args(["--model", model, "--mode", mode]);
-        command.args(["--batch", &options.batch.to_string(), "--size", &options.size.to_string()]);
-        let threads = options.threads.unwrap_or_else(process::cores);
+        }
+    }
+
+    /// Runs a command with the options that all have, and reads the row that it prints.
+    fn row<R: DeserializeOwned>(
+        &self,
+        mut command: Command,
+        options: &Options,
+        batch: usize,
+        threads: usize,
+    ) -> Result<R> {
+        command.args(["--batch", &batch.to_string(), "--size", &options.size.to_string()]);
         command.args(["--repeats", &options.repeats.to_string(), "--threads", &threads.to_string()]);
         row_of(&process::stdout_of(&mut command)?)
             .with_context(|| format!("`{}` printed no bench row", process::shell_line(&command)))
     }
 }
 
-fn row_of(stdout: &str) -> Result<Row> {
+fn row_of<R: DeserializeOwned>(stdout: &str) -> Result<R> {
     let line = process::last_line(stdout);
     serde_json::from_str(line).with_context(|| line.to_owned())
 }
@@ -196,8 +224,8 @@ mod tests {
     #[test]
     fn the_row_is_the_last_line() {
         let line = serde_json::to_string(&row(1.5)).unwrap();
-        assert_eq!(row_of(&format!("a warning\n{line}\n")).unwrap().seconds, 1.5);
-        assert!(format!("{:#}", row_of("Traceback").unwrap_err()).contains("Traceback"));
+        assert_eq!(row_of::<Row>(&format!("a warning\n{line}\n")).unwrap().seconds, 1.5);
+        assert!(format!("{:#}", row_of::<Row>("Traceback").unwrap_err()).contains("Traceback"));
     }
 
     #[test]

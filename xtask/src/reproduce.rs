@@ -35,7 +35,7 @@ pub(crate) struct Options {
     /// A few minutes: fewer epochs, points and sets.
     #[arg(long)]
     quick: bool,
-    /// One experiment (table, masks, mask-size, alpha, convergence) or one image set only.
+    /// One experiment (table, masks, mask-size, alpha, lazy, convergence) or one image set only.
     #[arg(long)]
     only: Option<String>,
     /// Where the image sets lie that are not drawn by the program itself.

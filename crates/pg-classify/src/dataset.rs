@@ -174,6 +174,11 @@ pub fn open(name: &str, data_root: Option<&Path>, options: &Options) -> Result<D
 }
 
 impl Dataset {
+    /// The name of the class of a label of this set.
+    pub fn class(&self, label: u32) -> &str {
+        &self.classes[label as usize]
+    }
+
     /// Its classes, and of each split and of the edits the names (or, of pictures in memory, the pixels) and labels; of
     /// an edit also its original, from which its mask comes.
     pub fn fingerprint(&self) -> Fingerprint {
@@ -411,7 +416,7 @@ impl Dataset {
             dataset: dataset(),
             index,
             label: edit.label,
-            class: self.classes[original.label as usize].clone(),
+            class: self.class(original.label).to_owned(),
         })
     }
 }

@@ -199,9 +199,7 @@ impl<'a> Evaluator<'a> {
         if explained.iter().all(|example| example.truth.is_none()) {
             return Ok(None);
         }
-        let shares: Vec<f64> =
-            self.saliencies(model, &explained)?.iter().filter_map(Saliency::target_share).collect();
-        Ok((!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64))
+        Ok(mean_target_share(&self.saliencies(model, &explained)?).map(|(mean, _)| mean))
     }
 
     /// The examples in batches; if these are limited, of examples spread evenly, since lists are often sorted by class.
@@ -227,4 +225,12 @@ impl<'a> Evaluator<'a> {
         }
         Ok(loaded)
     }
+}
+
+/// Mean share of the squared input gradient on the object, and over how many: those that have a true mask; `None` if none
+/// has.
+pub fn mean_target_share(saliencies: &[Saliency]) -> Option<(f64, usize)> {
+    let shares: Vec<f64> = saliencies.iter().filter_map(Saliency::target_share).collect();
+    let mean = shares.iter().sum::<f64>() / shares.len() as f64;
+    (!shares.is_empty()).then_some((mean, shares.len()))
 }

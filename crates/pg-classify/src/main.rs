@@ -31,12 +31,12 @@ enum Command {
 }
 
 impl Command {
-    fn threads(&self) -> Option<usize> {
+    fn machine(&self) -> &commands::Machine {
         match self {
-            Command::Synth(args) => args.machine.threads(),
-            Command::Train(args) => args.machine.threads(),
-            Command::Evaluate(args) => args.machine.threads(),
-            Command::Explain(args) => args.machine.threads(),
+            Command::Synth(args) => &args.machine,
+            Command::Train(args) => &args.machine,
+            Command::Evaluate(args) => &args.machine,
+            Command::Explain(args) => &args.machine,
         }
     }
 }
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     // SAFETY: no other thread runs yet.
     unsafe {
         pg_grad::second_order::enable();
-        pg_grad::limit_threads(command.threads());
+        pg_grad::limit_threads(command.machine().threads());
     }
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)

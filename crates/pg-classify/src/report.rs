@@ -10,8 +10,9 @@ use crate::interval::Interval;
 use crate::metrics::{Ratio, Scores, Worst};
 
 /// The scores of one split as keys with the split's name in front: `test_top1`, `test_worst_group`, ... Accuracies lie
-/// in [0, 1]; null where the data set has no groups.
-pub fn flat(split: &str, scores: &Scores, dataset: &Dataset) -> Map<String, Value> {
+/// in [0, 1]; null where the data set has no groups. `target_gradient_share` is `share`: of the squared input gradient, what
+/// lies on the object.
+pub fn flat(split: &str, scores: &Scores, share: Option<f64>, dataset: &Dataset) -> Map<String, Value> {
     let groups = scores.groups.as_ref();
     let ratio = |ratio: Option<Ratio>| ratio.and_then(Ratio::value);
     let named = |names: &[String], ratios: &[Ratio]| -> BTreeMap<String, Option<f64>> {
@@ -34,11 +35,12 @@ pub fn flat(split: &str, scores: &Scores, dataset: &Dataset) -> Map<String, Valu
         ("constant_top1", json!(scores.constant.top1)),
         ("constant_balanced", json!(scores.constant.balanced)),
     ];
-    values.into_iter().map(|(key, value)| (format!("{split}_{key}"), value)).collect()
+    let values = values.into_iter().map(|(key, value)| (format!("{split}_{key}"), value));
+    values.chain([("target_gradient_share".to_owned(), json!(share))]).collect()
 }
 
 /// The same for people.
-pub fn text(split: &str, scores: &Scores, dataset: &Dataset) -> String {
+pub fn text(split: &str, scores: &Scores, share: Option<f64>, dataset: &Dataset) -> String {
     let mut text = String::new();
     let percent = |value: f64| format!("{:5.1} %", 100.0 * value);
     let mut line = |name: &str, value: Option<f64>, note: &str| {
@@ -60,12 +62,10 @@ pub fn text(split: &str, scores: &Scores, dataset: &Dataset) -> String {
     }
     let constant = format!("  (always `{}`)", dataset.classes[scores.constant.class]);
     line("constant classifier", Some(scores.constant.top1), &constant);
-    format!("{split}: {} images\n{text}", scores.top1.total)
-}
-
-/// One more line of [`text()`]: the share of the squared input gradient that lies on the object, from [0, 1].
-pub fn share_line(share: f64) -> String {
-    format!("  squared input gradient on the object {:.1} %\n", 100.0 * share)
+    let share = share.map_or_else(String::new, |share| {
+        format!("  squared input gradient on the object {:.1} %\n", 100.0 * share)
+    });
+    format!("{split}: {} images\n{text}{share}", scores.top1.total)
 }
 
 fn worst_name(scores: &Scores, dataset: &Dataset) -> String {

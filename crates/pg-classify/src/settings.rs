@@ -275,7 +275,7 @@ pub struct Settings {
     /// Keep the weights of this many best epochs by --select, besides the best and the last.
     #[arg(long, value_name = "K", help_heading = "Optimisation")]
     pub top_k: Option<usize>,
-    /// Stop each epoch after this many batches: a quick look whether everything works.
+    /// Stop each epoch after this many batches, and score as many of 64 images: a quick look whether everything works.
     #[arg(long, value_name = "N", help_heading = "Optimisation")]
     pub limit_batches: Option<usize>,
     /// Seed of initial weights, order, augmentation, random masks and --fraction; the data set's own images stay the same.
@@ -546,9 +546,27 @@ pub fn over_file<T: Serialize + DeserializeOwned>(said: &T, path: &Path) -> Resu
     }
     let said = toml::Table::try_from(said)
         .map_err(|error| SettingsError::Unmergeable { reason: one_line(&error.to_string()) })?;
+    for (flag, others) in EXCLUSIVE {
+        if said.contains_key(flag) {
+            others.iter().for_each(|other| drop(merged.remove(*other)));
+        }
+    }
     merged.extend(said);
     merged.try_into().map_err(|error: toml::de::Error| invalid(one_line(error.message())))
 }
+
+/// Settings that exclude each other: one that is said overrides those of a file.
+const EXCLUSIVE: [(&str, &[&str]); 9] = [
+    ("data", &["dataset", "data-root"]),
+    ("dataset", &["data"]),
+    ("data-root", &["data"]),
+    ("edits", &["no-edits"]),
+    ("no-edits", &["edits"]),
+    ("weights", &["pretrained"]),
+    ("pretrained", &["weights"]),
+    ("every", &["fraction"]),
+    ("fraction", &["every"]),
+];
 
 /// Serialises a path as text; one that is none is named, which serde's own error does not.
 ///
@@ -634,7 +652,11 @@ impl Settings {
 }
 
 impl Config {
-    fn check(&self) -> Result<(), SettingsError> {
+    /// Whether the values make sense, of settings that were read from a file.
+    ///
+    /// # Errors
+    /// [`SettingsError::Range`], [`SettingsError::Unknown`], [`SettingsError::Exclusive`] or [`SettingsError::NotUtf8`].
+    pub fn check(&self) -> Result<(), SettingsError> {
         for path in [&self.data_root, &self.edits, &self.weights].into_iter().flatten() {
             if path.to_str().is_none() {
                 return Err(SettingsError::NotUtf8 { path: path.clone() });

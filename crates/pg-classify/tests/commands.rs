@@ -25,7 +25,7 @@ fn evaluate_repeats_the_accuracies_of_training_and_writes_what_they_come_from() 
     let folder = tempdir().unwrap();
     let root = folder.path();
     let trained = quick(root, ["--alpha", "0.3"]).json();
-    let args = "evaluate --checkpoint runs/embedded-1/best.safetensors --limit-batches 2 --threads 1 --json";
+    let args = "evaluate --checkpoint runs/embedded-1 --limit-batches 2 --threads 1 --json";
     for split in ["test", "val"] {
         let more = ["--split", split, "--predictions", "predictions.csv"];
         let report = run(root, args.split_whitespace().chain(more)).json();
@@ -335,7 +335,6 @@ fn every_setting_is_kept_and_has_its_effect() {
         (&["--augment", "flip-crop"], "augment", text("flip-crop"), Other),
         (&["--on-corrupt", "skip"], "on-corrupt", text("skip"), Same),
         (&["--freeze", "features.0"], "freeze", vec!["features.0"].into(), Other),
-        (&["--model", "resnet18", "--grad-checkpointing"], "grad-checkpointing", true.into(), Other),
         (&["--optimizer", "sgd"], "optimizer", text("sgd"), Same),
         (&["--optimizer", "adamw"], "optimizer", text("adamw"), Other),
         (&["--lr", "0.01"], "lr", 0.01.into(), Other),
@@ -368,6 +367,24 @@ fn every_setting_is_kept_and_has_its_effect() {
         }
     }
     assert!(surprises.is_empty(), "{surprises:?}");
+}
+
+#[test]
+fn checkpointing_trains_the_same_network() {
+    let folder = tempdir().unwrap();
+    edited_photos(folder.path(), 3);
+    let train = |more: &[&str]| {
+        let base = "train --data photos --edits edits.csv --alpha 1 --model resnet18 --image-size 16 --epochs 1 \
+                    --batch 6 --json";
+        let report = run(folder.path(), base.split_whitespace().chain(more.iter().copied())).json();
+        ["loss_cls", "loss_pg"].map(|key| report[key].as_f64().unwrap())
+    };
+    let (kept, again) = (train(&[]), train(&["--grad-checkpointing"]));
+    for (kept, again) in kept.iter().zip(&again) {
+        assert!((again / kept - 1.0).abs() < 1e-3, "{again} {kept}");
+    }
+    let settings = fs::read_to_string(folder.path().join("runs/folder-2/args.toml")).unwrap();
+    assert!(settings.contains("grad-checkpointing = true"));
 }
 
 #[test]

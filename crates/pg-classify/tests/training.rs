@@ -121,7 +121,7 @@ fn a_run_that_was_interrupted_ends_as_if_it_had_not() {
     await_epoch(&dir, 1, &mut child);
     interrupt(&child);
     let stopped = support::Run::from(child.wait_with_output().unwrap());
-    assert!(stopped.stderr.contains("stopping after this step and saving"), "{stopped:?}");
+    assert!(stopped.stderr.contains("stopping as soon as what is done is saved"), "{stopped:?}");
     let report = stopped.json();
     assert_eq!(report["ending"], "interrupted");
     let state = description(&dir.join("state.safetensors"));

@@ -14,7 +14,7 @@ const SWITCH: &str = "CANDLE_GRAD_DO_NOT_DETACH";
 ///
 /// # Safety
 /// Writes an environment variable: call it at the start of `main`, while no other thread runs.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "candle reads the switch from the environment")]
 pub unsafe fn enable() {
     // SAFETY: the caller promises that no other thread reads or writes the environment.
     unsafe { std::env::set_var(SWITCH, "1") }

@@ -6,7 +6,7 @@
 /// # Safety
 /// Writes an environment variable: call it at the start of `main`, while no other thread runs, and before the first
 /// use of rayon or candle, both of which read it once.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "candle reads the number of threads from the environment")]
 pub unsafe fn limit_threads(threads: Option<usize>) {
     if let Some(threads) = threads {
         // SAFETY: the caller promises that no other thread reads or writes the environment.

@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use pg_grad::{Error, Guidance, Provenance, Strategy, Turn, second_order};
 
 #[test]
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "the test is a process of its own")]
 fn exact_guidance_is_refused_where_candle_detaches() {
     // SAFETY: this is the only test of its process, so no other thread touches the environment.
     unsafe { std::env::remove_var("CANDLE_GRAD_DO_NOT_DETACH") };

@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Timed steps, after one that is not.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repeats: u32,
+    /// Compute activations again instead of keeping them.
+    #[arg(long)]
+    grad_checkpointing: bool,
 }
 
 impl Args {
@@ -69,7 +72,8 @@ struct Row<'a> {
 /// Prints one JSON line.
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let spec = ModelSpec { size: args.size as usize, ..ModelSpec::new(&args.model, CLASSES as usize) };
-    let model = Model::new(spec, Seed(0), DType::F32, &Device::Cpu)?;
+    let mut model = Model::new(spec, Seed(0), DType::F32, &Device::Cpu)?;
+    model.set_grad_checkpointing(args.grad_checkpointing)?;
     let batch = Batch::new(args)?;
     batch.step(&model)?;
     let mut times = (0..args.repeats)
@@ -150,7 +154,7 @@ impl Batch {
     }
 }
 
-fn median(sorted: &[f64]) -> f64 {
+pub(crate) fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
     if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
 }

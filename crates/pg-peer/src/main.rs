@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a binary speaks to its user")]
 
 mod bench;
+mod data;
 mod fixture;
 mod generator;
 mod parity;
@@ -20,6 +21,8 @@ enum Command {
     Parity(parity::Args),
     /// Time plain and guided steps.
     Bench(bench::Args),
+    /// Time loading, mixing and masks.
+    Data(data::Args),
 }
 
 #[allow(unsafe_code, reason = "what must happen before any other thread runs, only `main` can do")]
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
     let threads = match &command {
         Command::Parity(_) => None,
         Command::Bench(args) => Some(args.threads()),
+        Command::Data(args) => Some(args.threads()),
     };
     // SAFETY: no other thread runs yet.
     unsafe {
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
     let run = move || match command {
         Command::Parity(args) => parity::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Data(args) => data::run(&args),
     };
     let outcome = std::thread::Builder::new().stack_size(STACK).spawn(run).map(std::thread::JoinHandle::join);
     match outcome {

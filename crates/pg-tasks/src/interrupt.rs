@@ -52,5 +52,5 @@ fn on_signal() {
     if REQUESTED.swap(true, Ordering::SeqCst) {
         process::exit(EXIT_STATUS);
     }
-    tracing::warn!("stopping after this step and saving; press Ctrl-C again to stop at once");
+    tracing::warn!("stopping as soon as what is done is saved; press Ctrl-C again to stop at once");
 }

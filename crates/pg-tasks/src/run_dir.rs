@@ -23,25 +23,25 @@ pub enum RunDirError {
         path: PathBuf,
     },
     /// The file system cannot be written to at all.
-    #[error("{}: the file system is read-only; choose another place for the runs", path.display())]
+    #[error("{}: the file system is read-only; choose another place", path.display())]
     ReadOnly {
         /// The file or folder.
         path: PathBuf,
     },
     /// This user may not write there.
-    #[error("{}: permission denied; change its permissions or choose another place for the runs", path.display())]
+    #[error("{}: permission denied; change its permissions or choose another place", path.display())]
     PermissionDenied {
         /// The file or folder.
         path: PathBuf,
     },
     /// No space is left, on the disk or of the user's quota.
-    #[error("{}: no space left on the disk or in the quota; free some and resume the run", path.display())]
+    #[error("{}: no space left on the disk or in the quota; free some and try again, or resume the run", path.display())]
     DiskFull {
         /// The file or folder.
         path: PathBuf,
     },
     /// Part of the path is a file.
-    #[error("{}: part of this path is a file, not a folder; choose another place for the runs", path.display())]
+    #[error("{}: part of this path is a file, not a folder; choose another place", path.display())]
     NotAFolder {
         /// The file or folder.
         path: PathBuf,
@@ -55,7 +55,7 @@ pub enum RunDirError {
         source: toml::ser::Error,
     },
     /// Anything else that the file system says.
-    #[error("{}: cannot be written ({source}); check the disk or choose another place for the runs", path.display())]
+    #[error("{}: cannot be written ({source}); check the disk or choose another place", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -235,11 +235,7 @@ mod tests {
         assert!(matches!(RunDir::create(&file, "a"), Err(RunDirError::NotAFolder { .. })));
         assert!(matches!(RunDir::create(&file.join("runs"), "a"), Err(RunDirError::NotAFolder { .. })));
         let error = RunDirError::new(&file, io::ErrorKind::ReadOnlyFilesystem.into());
-        assert!(
-            error
-                .to_string()
-                .ends_with("file: the file system is read-only; choose another place for the runs")
-        );
+        assert!(error.to_string().ends_with("file: the file system is read-only; choose another place"));
     }
 
     #[test]

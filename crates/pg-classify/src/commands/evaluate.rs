@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
+use pg_classify::dataset::Dataset;
 use pg_classify::evaluation::Prediction;
 use pg_classify::report;
 use pg_classify::settings::path_as_text;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Configured, Machine, Subject, file_name, say, write_table};
 
@@ -39,31 +40,27 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
     let scores = evaluator.scores_of(&predictions)?;
     let share = evaluator.target_gradient_share(&loaded.model, loaded.examples())?;
     if let Some(path) = &table {
-        write_predictions(path, &predictions, &loaded.dataset.classes)?;
+        write_predictions(path, &predictions, &loaded.dataset)?;
     }
     let split = loaded.split.name();
     if machine.json {
-        let mut values = report::flat(split, &scores, &loaded.dataset);
-        values.insert("target_gradient_share".to_owned(), json!(share));
-        say(Value::Object(values))
+        say(Value::Object(report::flat(split, &scores, share, &loaded.dataset)))
     } else {
-        let mut text = report::text(split, &scores, &loaded.dataset);
-        if let Some(share) = share {
-            text.push_str(&report::share_line(share));
-        }
-        say(text.trim_end())
+        say(report::text(split, &scores, share, &loaded.dataset).trim_end())
     }
 }
 
-fn write_predictions(path: &Path, predictions: &[Prediction], classes: &[String]) -> Result<()> {
+fn write_predictions(path: &Path, predictions: &[Prediction], dataset: &Dataset) -> Result<()> {
     let mut table = csv::Writer::from_writer(Vec::new());
     let header = ["index", "image", "label", "prediction"].map(str::to_owned);
-    table.write_record(header.into_iter().chain(classes.iter().map(|class| format!("logit:{class}"))))?;
+    table.write_record(
+        header.into_iter().chain(dataset.classes.iter().map(|class| format!("logit:{class}"))),
+    )?;
     for (index, prediction) in predictions.iter().enumerate() {
-        let class = |label: u32| classes[label as usize].clone();
         let example = prediction.example;
-        let record = [index.to_string(), file_name(example), class(example.label), class(prediction.class())];
-        table.write_record(record.into_iter().chain(prediction.logits.iter().map(f32::to_string)))?;
+        let classes = [example.label, prediction.class()].map(|label| dataset.class(label).to_owned());
+        let record = [index.to_string(), file_name(example)].into_iter().chain(classes);
+        table.write_record(record.chain(prediction.logits.iter().map(f32::to_string)))?;
     }
     write_table(path, table)
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use pg_classify::dataset::Example;
-use pg_classify::evaluation::Saliency;
+use pg_classify::dataset::{Dataset, Example};
+use pg_classify::evaluation::{Saliency, mean_target_share};
 use pg_classify::pictures::{spread, write_saliencies};
 use pg_classify::settings::path_as_text;
 use pg_tasks::sheet::{overlay, write_png};
@@ -47,24 +47,22 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
     make_folder(&out)?;
     let (sheet, table) = (out.join("sheet.png"), out.join("shares.csv"));
     write_saliencies(&saliencies, &sheet)?;
-    write_shares(&table, &saliencies, &loaded.dataset.classes, &out)?;
+    write_shares(&table, &saliencies, &loaded.dataset, &out)?;
 
-    let shares: Vec<f64> = saliencies.iter().filter_map(Saliency::target_share).collect();
-    let mean = (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64);
+    let share = mean_target_share(&saliencies);
     if machine.json {
         say(json!({
             "images": saliencies.len(),
-            "target_gradient_share": mean,
+            "target_gradient_share": share.map(|(mean, _)| mean),
             "sheet": sheet.display().to_string(),
             "table": table.display().to_string(),
         }))
     } else {
         say(format_args!("{} images drawn in {}", saliencies.len(), out.display()))?;
-        match mean {
-            Some(mean) => say(format_args!(
-                "squared input gradient on the object: {:.1} % (mean of these {})",
+        match share {
+            Some((mean, count)) => say(format_args!(
+                "squared input gradient on the object: {:.1} % (mean of these {count})",
                 100.0 * mean,
-                shares.len()
             )),
             None => say("no true masks, so no share of the gradient on the object"),
         }
@@ -72,13 +70,13 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
 }
 
 /// Draws each image in `folder` under its gradient, and lists it with the share of the gradient that lies on the object.
-fn write_shares(path: &Path, saliencies: &[Saliency], classes: &[String], folder: &Path) -> Result<()> {
+fn write_shares(path: &Path, saliencies: &[Saliency], dataset: &Dataset, folder: &Path) -> Result<()> {
     let mut table = csv::Writer::from_writer(Vec::new());
     table.write_record(["picture", "image", "label", "target_gradient_share"])?;
     for (index, saliency) in saliencies.iter().enumerate() {
         let picture = format!("{index:04}.png");
         write_png(&overlay(&saliency.image, &saliency.heat())?, &folder.join(&picture))?;
-        let label = classes[saliency.example.label as usize].clone();
+        let label = dataset.class(saliency.example.label).to_owned();
         let share = saliency.target_share().map_or_else(String::new, |share| share.to_string());
         table.write_record([picture, file_name(saliency.example), label, share])?;
     }

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Configured<T: ClapArgs> {
     #[command(flatten)]
     said: T,
-    /// Settings from a TOML file with the flags' names as keys (all but those under Machine); flags override it.
+    /// Settings from a TOML file with the flags' names as keys (all but --config, --resume, --export and those under Machine); flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Machine {
     /// Device: cpu, cuda, cuda:N or metal. `synth` knows cpu only.
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device, help_heading = "Machine")]
     device: DeviceName,
-    /// Print one JSON object as the last line of standard output, and no progress.
+    /// Print one JSON object as the last line of standard output; no progress bar.
     #[arg(long, help_heading = "Machine")]
     pub(crate) json: bool,
 }
@@ -149,7 +149,7 @@ impl Split {
 #[derive(ClapArgs, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Subject {
-    /// Weights that `train` wrote: best.safetensors, last.safetensors or epoch-N.safetensors.
+    /// Weights that `train` wrote: best.safetensors, last.safetensors or epoch-N.safetensors; of a run directory the best.
     #[arg(long, value_name = "FILE")]
     #[serde(serialize_with = "path_as_text")]
     checkpoint: Option<PathBuf>,
@@ -185,7 +185,10 @@ pub(crate) struct Loaded {
 
 impl Subject {
     pub(crate) fn load(self, device: &Device) -> Result<Loaded> {
-        let checkpoint = self.checkpoint.ok_or(SettingsError::Missing { flag: "checkpoint" })?;
+        let mut checkpoint = self.checkpoint.ok_or(SettingsError::Missing { flag: "checkpoint" })?;
+        if checkpoint.is_dir() {
+            checkpoint.push("best.safetensors");
+        }
         let (tensors, about) = checkpoint::load::<About>(&checkpoint)?;
         let model = Model::new(about.model.clone(), Seed(0), DType::F32, device)
             .with_context(|| checkpoint.display().to_string())?;

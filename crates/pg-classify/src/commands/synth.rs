@@ -176,7 +176,7 @@ fn edits(said: &Said, dataset: &Dataset, grid: Grid, folder: &Path) -> Result<Dr
         write_png(&mask, &folder.join(&name))?;
         table.write_record([
             name,
-            dataset.classes[edit.label as usize].clone(),
+            dataset.class(edit.label).to_owned(),
             edit.prompt.clone(),
             extraction.otsu.threshold.to_string(),
             extraction.otsu.separability.to_string(),
@@ -230,7 +230,7 @@ fn masked(
 }
 
 fn record<P>(table: &mut csv::Writer<Vec<u8>>, mixed: &Synthetic<P>, dataset: &Dataset) -> Result<()> {
-    let class = |label: u32| dataset.classes[label as usize].clone();
+    let class = |label: u32| dataset.class(label).to_owned();
     for index in 0..mixed.lam.len() {
         table.write_record([
             index.to_string(),

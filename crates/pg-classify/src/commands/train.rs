@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use candle_core::{DType, Device, Tensor};
 use clap::Args as ClapArgs;
 use pg_classify::about::About;
@@ -136,7 +136,10 @@ fn resumed_config(dir: &Path, settings: &Settings) -> Result<Config> {
     let path = RunDir::open(dir)?.file("args.toml");
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("{}: not a run directory that can be resumed", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("{}: not the settings of a run", path.display()))
+    let config: Config = toml::from_str(&text)
+        .map_err(|error| anyhow!("{}: not the settings of a run ({})", path.display(), error.message()))?;
+    config.check().with_context(|| path.display().to_string())?;
+    Ok(config)
 }
 
 fn load_pretrained(model: &Model, config: &Config) -> Result<()> {
@@ -267,16 +270,14 @@ fn finish(
     let (weights, _) = checkpoint::load::<About>(&dir.file("best.safetensors"))?;
     model.params().load(&weights)?;
     let test = evaluator.scores(model, &dataset.test)?;
-    let mut values = report::flat("test", &test, dataset);
-    let mut text = report::text("test", &test, dataset);
+    let share = evaluator.target_gradient_share(model, &dataset.test)?;
+    let mut values = report::flat("test", &test, share, dataset);
+    let mut text = report::text("test", &test, share, dataset);
     if !dataset.val.is_empty() {
         let val = evaluator.scores(model, &dataset.val)?;
-        text = format!("{}{text}", report::text("val", &val, dataset));
-        values.extend(report::flat("val", &val, dataset));
-    }
-    let share = evaluator.target_gradient_share(model, &dataset.test)?;
-    if let Some(share) = share {
-        text.push_str(&report::share_line(share));
+        text = format!("{}{text}", report::text("val", &val, None, dataset));
+        values.extend(report::flat("val", &val, None, dataset));
+        values.insert("target_gradient_share".to_owned(), json!(share));
     }
     make_folder(&dir.file("explain"))?;
     let pictured: Vec<_> = spread(&dataset.test, PICTURES).cloned().collect();
@@ -287,7 +288,6 @@ fn finish(
     let finite = |value: f64| if value.is_finite() { json!(value) } else { Value::Null };
     for (key, value) in [
         ("constant_top1", json!(test.constant.top1)),
-        ("target_gradient_share", json!(share)),
         ("loss_cls", finite(outcome.loss_cls)),
         ("loss_pg", finite(outcome.loss_pg)),
         ("alpha", json!(config.alpha)),

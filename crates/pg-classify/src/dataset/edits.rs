@@ -52,7 +52,7 @@ fn edit(
     };
     let expected = set.train[index].label;
     if label != expected {
-        let class = set.classes[expected as usize].clone();
+        let class = set.class(expected).to_owned();
         return Err(DatasetError::ManifestLabel { path, edited, label, class, expected });
     }
     let (picture, prompt) = (Picture::File(edited), prompt.unwrap_or_default());

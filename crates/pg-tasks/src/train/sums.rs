@@ -56,7 +56,7 @@ impl Sums {
         self.alpha_loss_pg / self.guided_samples as f64
     }
 
-    /// Mean of the whole loss over samples; a step that did not measure L_PG had no part of it in its loss.
+    /// Mean over samples of L_cls and of alpha * L_PG where it was measured: where guidance is lazy, its factor K left out.
     #[must_use]
     pub fn mean_loss(&self) -> f64 {
         (self.loss_cls + self.alpha_loss_pg) / self.samples as f64
