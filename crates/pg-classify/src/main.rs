@@ -47,6 +47,7 @@ fn main() -> ExitCode {
     // SAFETY: no other thread runs yet.
     unsafe {
         pg_grad::second_order::enable();
+        pg_grad::keep_freed_memory();
         pg_grad::limit_threads(command.machine().threads());
     }
     tracing_subscriber::fmt()

@@ -40,6 +40,7 @@
 //! [`Strategy::Exact`] is cheaper and is the default; it needs candle's second-order switch ([`second_order`]) and
 //! operations whose second derivative is right, which [`ops`] are: each is tested against central differences.
 
+mod allocator;
 mod checkpoint;
 mod error;
 mod guidance;
@@ -53,6 +54,7 @@ mod step;
 mod tape;
 mod threads;
 
+pub use allocator::keep_freed_memory;
 pub use checkpoint::checkpoint;
 pub use error::{Error, Result};
 pub use guidance::{Guidance, Norm, Reduction, Strategy};
