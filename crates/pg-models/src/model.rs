@@ -98,11 +98,12 @@ impl Model {
         self.network.forward(images, mode)
     }
 
-    /// Whether a training step computes the parts of the network (a ResNet's blocks, VGG's stages) again for each of
-    /// their derivatives instead of keeping their activations: less memory, more time, the same result. On the CPU.
+    /// Whether a training step computes a ResNet's blocks again for each of their derivatives instead of keeping their
+    /// activations: less memory, more time, the same result. On the CPU.
     ///
     /// # Errors
-    /// [`Error::NoParts`] for the small networks, which are not divided.
+    /// [`Error::NoParts`] for other networks: the small ones need little memory, and most of VGG's is in its first stage,
+    /// which has to be there once in any case.
     pub fn set_grad_checkpointing(&mut self, on: bool) -> Result<()> {
         match self.network.checkpointing() {
             Some(checkpointing) => *checkpointing = on,

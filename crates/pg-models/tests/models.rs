@@ -328,7 +328,7 @@ fn the_gradient_of_the_guided_loss_is_a_central_difference_s() {
 #[test]
 fn checkpointing_changes_no_gradient_and_no_running_statistic() {
     on_a_deep_stack(|| {
-        for (name, size) in [("resnet18", 64), ("resnet50", 64), ("vgg16-gap", 32)] {
+        for (name, size) in [("resnet18", 64), ("resnet50", 64)] {
             let found = |checkpointing, alpha| {
                 let mut model = model(name, size, DType::F64);
                 model.set_grad_checkpointing(checkpointing).unwrap();
@@ -352,8 +352,8 @@ fn checkpointing_changes_no_gradient_and_no_running_statistic() {
 }
 
 #[test]
-fn small_networks_have_no_parts_to_checkpoint() {
-    for name in ["mlp", "small-cnn"] {
+fn other_networks_have_no_parts_to_checkpoint() {
+    for name in ["mlp", "small-cnn", "vgg16-gap"] {
         let mut model = model(name, 32, DType::F32);
         assert!(matches!(model.set_grad_checkpointing(true), Err(Error::NoParts { .. })));
         assert!(model.set_grad_checkpointing(false).is_ok());

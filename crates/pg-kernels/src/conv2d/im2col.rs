@@ -18,6 +18,7 @@ use crate::geometry::Axis;
 use crate::matmul::{Float, Matrix, matmul};
 use crate::scratch::with_scratch;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// `output` (n, out, oh, ow) = conv2d(`input`, `weight`).
 pub(super) fn forward<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], output: &mut [T]) {
@@ -207,27 +208,27 @@ fn gather_columns<T: Float>(g: &Conv2dGeometry, input: &[T], columns: &mut [T]) 
 
 /// One row of the columns.
 fn gather_tap<T: Float>(g: &Conv2dGeometry, plane: &[T], ky: usize, kx: usize, row: &mut [T]) {
+    let reach = Reach::of(&g.x, kx);
     for (oy, line) in row.chunks_exact_mut(g.x.output).enumerate() {
         match g.y.source(oy, ky) {
             None => line.fill(T::default()),
-            Some(iy) => gather_line(&g.x, &plane[iy * g.x.input..][..g.x.input], kx, line),
+            Some(iy) => gather_line(&reach, g.x.stride, &plane[iy * g.x.input..][..g.x.input], line),
         }
     }
 }
 
-fn gather_line<T: Float>(x: &Axis, source: &[T], kx: usize, line: &mut [T]) {
-    let valid = valid_outputs(x, kx);
-    line[..valid.start].fill(T::default());
-    line[valid.end..].fill(T::default());
-    if valid.is_empty() {
+fn gather_line<T: Float>(reach: &Reach, stride: usize, source: &[T], line: &mut [T]) {
+    let Reach { outputs, first } = reach.clone();
+    line[..outputs.start].fill(T::default());
+    line[outputs.end..].fill(T::default());
+    if outputs.is_empty() {
         return;
     }
-    let first = valid.start * x.stride + kx * x.dilation - x.padding;
-    let line = &mut line[valid];
-    if x.stride == 1 {
+    let line = &mut line[outputs];
+    if stride == 1 {
         line.copy_from_slice(&source[first..first + line.len()]);
     } else {
-        for (value, &from) in line.iter_mut().zip(source[first..].iter().step_by(x.stride)) {
+        for (value, &from) in line.iter_mut().zip(source[first..].iter().step_by(stride)) {
             *value = from;
         }
     }
@@ -239,9 +240,10 @@ fn add_columns<T: Float>(g: &Conv2dGeometry, columns: &[T], output: &mut [T]) {
     for plane in output.chunks_exact_mut(g.in_plane()) {
         for ky in 0..g.y.window {
             for kx in 0..g.x.window {
+                let reach = Reach::of(&g.x, kx);
                 for (oy, line) in (0..g.y.output).zip(lines.by_ref()) {
                     if let Some(iy) = g.y.source(oy, ky) {
-                        add_line(&g.x, line, kx, &mut plane[iy * g.x.input..][..g.x.input]);
+                        add_line(&reach, g.x.stride, line, &mut plane[iy * g.x.input..][..g.x.input]);
                     }
                 }
             }
@@ -249,28 +251,36 @@ fn add_columns<T: Float>(g: &Conv2dGeometry, columns: &[T], output: &mut [T]) {
     }
 }
 
-fn add_line<T: Float>(x: &Axis, line: &[T], kx: usize, target: &mut [T]) {
-    let valid = valid_outputs(x, kx);
-    if valid.is_empty() {
+fn add_line<T: Float>(reach: &Reach, stride: usize, line: &[T], target: &mut [T]) {
+    let Reach { outputs, first } = reach.clone();
+    if outputs.is_empty() {
         return;
     }
-    let first = valid.start * x.stride + kx * x.dilation - x.padding;
-    let line = &line[valid];
-    if x.stride == 1 {
+    let line = &line[outputs];
+    if stride == 1 {
         for (to, &value) in target[first..].iter_mut().zip(line) {
             *to += value;
         }
     } else {
-        for (to, &value) in target[first..].iter_mut().step_by(x.stride).zip(line) {
+        for (to, &value) in target[first..].iter_mut().step_by(stride).zip(line) {
             *to += value;
         }
     }
 }
 
-/// The outputs whose window element `k` lies inside the input.
-fn valid_outputs(x: &Axis, k: usize) -> std::ops::Range<usize> {
-    let shift = k * x.dilation;
-    let start = x.padding.saturating_sub(shift).div_ceil(x.stride).min(x.output);
-    let end = (x.input + x.padding).saturating_sub(shift).div_ceil(x.stride).min(x.output);
-    start..end.max(start)
+/// What a column of the kernel reads of a line: the outputs for which it lies within the input, and where it is at the
+/// first of them.
+#[derive(Clone)]
+struct Reach {
+    outputs: Range<usize>,
+    first: usize,
+}
+
+impl Reach {
+    fn of(x: &Axis, k: usize) -> Self {
+        let shift = k * x.dilation;
+        let start = x.padding.saturating_sub(shift).div_ceil(x.stride).min(x.output);
+        let end = (x.input + x.padding).saturating_sub(shift).div_ceil(x.stride).min(x.output);
+        Self { outputs: start..end.max(start), first: (start * x.stride + shift).saturating_sub(x.padding) }
+    }
 }

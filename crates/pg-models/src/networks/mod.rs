@@ -13,7 +13,7 @@ use candle_core::Tensor;
 pub(crate) trait Network {
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor>;
 
-    /// The switch of gradient checkpointing, if the network has parts to do it for.
+    /// The switch of gradient checkpointing, if the network has parts for which it pays.
     fn checkpointing(&mut self) -> Option<&mut bool> {
         None
     }
