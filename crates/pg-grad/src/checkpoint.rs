@@ -18,7 +18,8 @@ use std::rc::Rc;
 use std::result::Result as StdResult;
 
 /// `part(x, forward)`, of which a step keeps `x` alone; the part is computed again, as [`Forward::Probe`], for each of
-/// its derivatives. On the CPU within [`Guidance::step`](crate::Guidance::step); elsewhere it is `part` itself.
+/// its derivatives. On the CPU within [`Guidance::step`](crate::Guidance::step); elsewhere, and without a graph, it is
+/// `part` itself.
 ///
 /// The part must give the same each time, and depend on `x` and on variables only.
 ///
@@ -29,7 +30,7 @@ pub fn checkpoint<E: Into<Error>>(
     forward: Forward,
     part: impl Fn(&Tensor, Forward) -> StdResult<Tensor, E> + 'static,
 ) -> Result<Tensor> {
-    if !tape::is_on() || !x.device().is_cpu() {
+    if !tape::is_on() || !pass::keeps_graph() || !x.device().is_cpu() {
         return part(x, forward).map_err(E::into);
     }
     let mut part = Part {

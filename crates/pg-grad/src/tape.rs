@@ -563,6 +563,8 @@ mod tests {
         let x = var(&[2, 3], 1);
         let y = without_graph(|| relu(&relu(&x)?)).unwrap();
         assert!(!y.track_op() && !is_on());
+        let y = without_graph(|| checkpoint(&x, Forward::Main, |x, _| relu(x))).unwrap();
+        assert!(!y.track_op());
     }
 
     #[test]
