@@ -548,12 +548,17 @@ pub fn over_file<T: Serialize + DeserializeOwned>(said: &T, path: &Path) -> Resu
     let said = toml::Table::try_from(said)
         .map_err(|error| SettingsError::Unmergeable { reason: one_line(&error.to_string()) })?;
     for (flag, others) in EXCLUSIVE {
-        if said.contains_key(flag) {
+        if said.get(flag).is_some_and(takes_effect) {
             others.iter().for_each(|other| drop(merged.remove(*other)));
         }
     }
     merged.extend(said);
     merged.try_into().map_err(|error: toml::de::Error| invalid(one_line(error.message())))
+}
+
+/// Whether a value of [`EXCLUSIVE`] is more than the wish for a default.
+fn takes_effect(value: &toml::Value) -> bool {
+    value.as_bool() != Some(false) && value.as_integer() != Some(1) && value.as_float() != Some(1.0)
 }
 
 /// Settings that exclude each other: one that is said overrides those of a file.
@@ -894,6 +899,29 @@ mod tests {
         assert_eq!((cub.model.as_str(), cub.lr, cub.batch, cub.epochs), ("resnet50", 1e-2, 128, 100));
         let own = resolve(own("x")).unwrap();
         assert_eq!((own.dataset.as_str(), own.batch, own.data_root), ("folder", 16, Some("x".into())));
+    }
+
+    #[test]
+    fn what_is_said_overrides_what_excludes_it_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        let text = "dataset = \"folder\"\ndata-root = \"a\"\nedits = \"e.csv\"\nweights = \"w.pth\"\nfraction = 0.5\n";
+        std::fs::write(&path, text).unwrap();
+        let over = |change: &dyn Fn(&mut Settings)| {
+            let mut said = Settings::default();
+            change(&mut said);
+            over_file(&said, &path).unwrap().resolve().unwrap()
+        };
+        let data = over(&|s| s.source.data = Some("b".into()));
+        assert_eq!((data.dataset.as_str(), data.data_root), ("folder", Some("b".into())));
+        assert_eq!(over(&|s| s.no_edits = Some(true)).edits, None);
+        assert_eq!(over(&|s| s.pretrained = Some(true)).weights, None);
+        let every = over(&|s| s.every = Some(2));
+        assert_eq!((every.every, every.fraction), (2, 1.0));
+        // A default that is said excludes nothing.
+        assert_eq!(over(&|s| s.no_edits = Some(false)).edits, Some("e.csv".into()));
+        assert_eq!(over(&|s| s.pretrained = Some(false)).weights, Some("w.pth".into()));
+        assert_eq!(over(&|s| s.every = Some(1)).fraction, 0.5);
     }
 
     #[test]

@@ -50,13 +50,25 @@ fn assert_same(resumed: &Path, straight: &Path) {
 }
 
 fn start(folder: &Path, args: &[&str]) -> Child {
-    Command::new(program())
-        .args(args)
-        .current_dir(folder)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    let mut command = Command::new(program());
+    command.args(args).current_dir(folder).stdout(Stdio::piped()).stderr(Stdio::piped());
+    #[cfg(unix)]
+    hears_interrupts(&mut command);
+    command.spawn().unwrap()
+}
+
+/// Whoever runs the tests may ignore the signal, and a process inherits that.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "what happens between fork and exec")]
+fn hears_interrupts(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: `signal` may be called between fork and exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        });
+    }
 }
 
 /// Waits until `epoch` is in the run's table.

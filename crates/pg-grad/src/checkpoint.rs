@@ -21,7 +21,7 @@ use std::result::Result as StdResult;
 /// its derivatives. On the CPU within [`Guidance::step`](crate::Guidance::step); elsewhere, and without a graph, it is
 /// `part` itself.
 ///
-/// The part must give the same each time, and depend on `x` and on variables only.
+/// The part must give the same each time, and depend on `x` and on variables other than the step's input only.
 ///
 /// # Errors
 /// [`Error::CheckpointReads`] if the part depends on another tensor of the step; anything that it reports.
@@ -76,6 +76,11 @@ impl Part {
 
     /// Of x and the variables. Unless this is the last pass, that of x alone, and it is recorded.
     fn gradients(&self, dy: &Tensor) -> CandleResult<Vec<Option<Tensor>>> {
+        if let Pass::InputOnly { input, .. } = pass::current()
+            && self.variables.contains(&input)
+        {
+            return Err(Error::CheckpointReads.into());
+        }
         if pass::is_last() {
             return Ok(tape::nested(|| {
                 let x = self.input()?;

@@ -66,7 +66,8 @@ pub struct Guidance {
     /// When it is computed.
     pub lazy: Lazy,
     /// Whether the network computes a sample's logits from that sample alone: no batch statistics. Samples that nothing
-    /// guides then take a plain step's passes instead of a guided one's. The loss is the same, but for rounding.
+    /// guides then take a plain step's passes instead of a guided one's. The exact loss is the same, but for rounding, if
+    /// the network draws nothing at random; it runs twice in a step, on the two parts of the batch.
     pub independent_samples: bool,
 }
 

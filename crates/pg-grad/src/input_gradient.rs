@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::ops::log_softmax;
-use crate::pass::backward_to_input;
+use crate::pass::{self, Pass, backward_to_input};
 use crate::provenance::at_least_f32;
 use crate::{second_order, tape};
 use candle_core::{Tensor, Var};
@@ -52,10 +52,12 @@ pub fn saliency<E: Into<Error>>(
     network: impl FnOnce(&Tensor) -> StdResult<Tensor, E>,
 ) -> Result<(Tensor, Tensor)> {
     let _scope = tape::Scope::new()?;
-    let x = Var::from_tensor(&x.detach())?;
-    let logits = network(&x).map_err(E::into)?;
-    let gradient = input_gradient_detached(&logits, &x, classes, score)?;
-    Ok((logits.detach(), gradient))
+    pass::during(Pass::Full, || {
+        let x = Var::from_tensor(&x.detach())?;
+        let logits = network(&x).map_err(E::into)?;
+        let gradient = input_gradient_detached(&logits, &x, classes, score)?;
+        Ok((logits.detach(), gradient))
+    })
 }
 
 fn gradient(logits: &Tensor, x: &Var, classes: &Tensor, score: Score, keeps_graph: bool) -> Result<Tensor> {

@@ -73,8 +73,8 @@ fn backward_last(loss: &Tensor, input: Option<TensorId>) -> Result<GradStore> {
     Ok(gradients)
 }
 
-/// Runs `f` without a graph: what operations of this crate compute in it cannot be differentiated, and on the CPU keeps
-/// no memory. As `torch.no_grad`.
+/// Runs `f` without a graph on the CPU: what convolutions, poolings, normalisations and rectifiers of this crate compute in
+/// it cannot be differentiated, and keeps no memory. Operations that are candle's still build its graph.
 ///
 /// # Errors
 /// What `f` returns.

@@ -91,14 +91,31 @@ impl Provenance {
         Ok(vec![sum])
     }
 
-    /// Of `samples`, or of all, those that have a non-target region, in ascending order.
-    pub(crate) fn guided(&self, samples: Option<&[u32]>) -> Result<Vec<u32>> {
+    /// Of `samples` of a batch of `n`, or of all, those that have a non-target region, in ascending order.
+    pub(crate) fn guided(&self, n: usize, samples: Option<&[u32]>) -> Result<Vec<u32>> {
+        for source in &self.sources {
+            let shape = source.elsewhere.dims();
+            if shape.first() != Some(&n) {
+                let expected = format!("({n}, ...), one mask a sample");
+                return Err(Error::Shape { what: "mask", actual: shape.to_vec(), expected });
+            }
+        }
+        if let Some(samples) = samples
+            && !(samples.is_sorted_by(|a, b| a < b) && samples.last().is_none_or(|&last| (last as usize) < n))
+        {
+            let actual = samples.iter().map(|&sample| sample as usize).collect();
+            let expected = format!("indices below {n}, in ascending order");
+            return Err(Error::Shape { what: "guided samples", actual, expected });
+        }
         let mut sums: Option<Tensor> = None;
         for source in &self.sources {
             let regions = source.elsewhere.flatten_from(1)?.sum(1)?;
             sums = Some(sums.map_or(Ok(regions.clone()), |sums| sums + &regions)?);
         }
-        let Some(sums) = sums else { return Ok(Vec::new()) };
+        let Some(sums) = sums else {
+            let expected = "at least one source".to_string();
+            return Err(Error::Shape { what: "provenance", actual: vec![0], expected });
+        };
         let sums = sums.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
         let has_region = |&i: &u32| sums.get(i as usize).is_some_and(|sum| *sum > 0.0);
         Ok(match samples {

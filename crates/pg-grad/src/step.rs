@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::guidance::{Guidance, Reduction, Strategy};
 use crate::input_gradient::{input_gradient_detached, summed_score};
 use crate::lazy::Turn;
-use crate::pass::{backward, backward_to_weights};
+use crate::pass::{self, Pass, backward, backward_to_weights};
 use crate::provenance::Provenance;
 use crate::tape;
 use candle_core::backprop::GradStore;
@@ -15,7 +15,7 @@ use std::result::Result as StdResult;
 /// pass only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forward {
-    /// The pass whose logits are trained on: once a step.
+    /// The pass whose logits are trained on: once a step for each sample.
     Main,
     /// A further pass of the same step, on some of the samples or on displaced ones.
     Probe,
@@ -56,11 +56,22 @@ impl Guidance {
     ) -> Result<Step> {
         self.check()?;
         let _scope = tape::Scope::new()?;
+        pass::during(Pass::Full, || self.recorded_step(x, provenance, turn, network, criterion))
+    }
+
+    fn recorded_step<N: Into<Error>, C: Into<Error>>(
+        &self,
+        x: &Tensor,
+        provenance: &Provenance,
+        turn: Option<&Turn>,
+        network: impl Fn(&Tensor, Forward) -> StdResult<Tensor, N>,
+        criterion: impl Fn(&Tensor) -> StdResult<Tensor, C>,
+    ) -> Result<Step> {
         let Some(turn) = turn else { return plain_step(x, network, criterion) };
         let strength = self.alpha * turn.scale;
         if self.independent_samples && strength > 0.0 {
             let asked = turn.samples.as_ref().map_or(x.dim(0)?, Vec::len);
-            let guided = provenance.guided(turn.samples.as_deref())?;
+            let guided = provenance.guided(x.dim(0)?, turn.samples.as_deref())?;
             if guided.is_empty() {
                 let plain = plain_step(x, network, criterion)?;
                 return Ok(Step { loss_pg: Some(0.0), ..plain });

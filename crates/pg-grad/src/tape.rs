@@ -354,12 +354,22 @@ fn segment_gradients(y: &Tensor, arguments: &[TensorId], grad: &Tensor) -> Candl
     let keeps_graph = pass::keeps_graph();
     let grad = if keeps_graph { boundary(grad)? } else { grad.detach() };
     let product = (y * &grad)?.sum_all()?;
-    let outer = CAUGHT.replace(Some(HashMap::new()));
+    let catching = Catching(CAUGHT.replace(Some(HashMap::new())));
     let store = product.backward();
-    let mut caught = CAUGHT.replace(outer).unwrap_or_default();
+    let mut caught = CAUGHT.take().unwrap_or_default();
+    drop(catching);
     let store = store?;
     let mut of = |id: &TensorId| caught.remove(id).or_else(|| store.get_id(*id).cloned());
     Ok(arguments.iter().map(|id| of(id).map(|g| if keeps_graph { g } else { g.detach() })).collect())
+}
+
+/// While it lives, gradients by recorded results are caught; then what was before holds again.
+struct Catching(Option<HashMap<TensorId, Tensor>>);
+
+impl Drop for Catching {
+    fn drop(&mut self) {
+        CAUGHT.set(self.0.take());
+    }
 }
 
 /// The gradient as a recorded tensor, so that candle's backward through a product with it stops there.
@@ -575,6 +585,9 @@ mod tests {
             let part = checkpoint(&x, Forward::Main, move |x, _| relu(&add(x, &shift)?));
             assert!(matches!(part, Err(Error::CheckpointReads)));
         }
+        let captured = x.clone();
+        let part = checkpoint(&relu(&x).unwrap(), Forward::Main, move |y, _| relu(&add(y, &captured)?));
+        assert!(crate::pass::backward_to_input(&part.unwrap().sum_all().unwrap(), &x, true).is_err());
         assert!(backward(&checkpoint(&x, Forward::Main, |x, _| relu(x)).unwrap().sum_all().unwrap()).is_ok());
     }
 }

@@ -258,6 +258,41 @@ fn a_divided_batch_has_the_loss_and_the_gradient_of_the_whole() {
 }
 
 #[test]
+fn a_batch_is_divided_only_if_provenance_and_samples_fit_it() {
+    let net = Net::new(DType::F64);
+    let guidance = Guidance { independent_samples: true, ..Guidance::new(1.0) };
+    let step = |provenance: &Provenance, turn: &Turn| {
+        let x = random(&[N - 1, 1, 8, 8], 1).to_dtype(DType::F64).unwrap();
+        guidance.step(&x, provenance, Some(turn), |x, _| net.forward(x), |z: &Tensor| z.mean_all())
+    };
+    assert!(matches!(step(&soft(DType::F64), &Turn::ALL), Err(Error::Shape { what: "mask", .. })));
+    let whole = |turn: &Turn| {
+        guidance.step(&input(DType::F64), &soft(DType::F64), Some(turn), |x, _| net.forward(x), criterion)
+    };
+    for samples in [vec![1, 0], vec![1, 1], vec![0, 9]] {
+        let turn = Turn { scale: 1.0, samples: Some(samples) };
+        assert!(matches!(whole(&turn), Err(Error::Shape { what: "guided samples", .. })));
+    }
+    assert!(matches!(
+        guidance.step(
+            &input(DType::F64),
+            &Provenance::sources(&[]).unwrap(),
+            Some(&Turn::ALL),
+            |x, _| net.forward(x),
+            criterion
+        ),
+        Err(Error::Shape { what: "provenance", .. })
+    ));
+}
+
+#[test]
+fn a_step_is_whole_where_no_graph_is_kept() {
+    let outside = run(&Guidance::new(1.0), &soft(DType::F64), DType::F64).1;
+    let inside = without_graph(|| Ok::<_, Error>(run(&Guidance::new(1.0), &soft(DType::F64), DType::F64).1));
+    assert!(relative_distance(&outside, &inside.unwrap()) < 1e-12);
+}
+
+#[test]
 fn probes_leave_the_main_pass_alone() {
     let net = Net::new(DType::F32);
     let count = std::cell::RefCell::new(vec![]);

@@ -5,16 +5,15 @@
 
 mod support;
 
-use pg_tasks::interrupt::Interrupt;
 use pg_tasks::run_dir::RunDir;
 use pg_tasks::train::Ending;
-use support::{BATCHES, Toy, press_ctrl_c};
+use support::{BATCHES, Toy, hear_ctrl_c, press_ctrl_c};
 
 #[test]
 fn a_run_that_is_over_was_not_interrupted() {
     let folder = tempfile::tempdir().unwrap();
     let dir = RunDir::create(folder.path(), "toy").unwrap();
-    let interrupt = Interrupt::install().unwrap();
+    let interrupt = hear_ctrl_c();
     let mut toy = Toy::new(&[]);
     toy.selection = Some(0.5);
     // In the last batch of the second epoch, which does not improve on the first.

@@ -7,10 +7,9 @@ mod support;
 use std::fs;
 
 use pg_tasks::checkpoint;
-use pg_tasks::interrupt::Interrupt;
 use pg_tasks::run_dir::RunDir;
 use pg_tasks::train::Ending;
-use support::{BATCHES, Toy, press_ctrl_c};
+use support::{BATCHES, Toy, hear_ctrl_c, press_ctrl_c};
 
 /// With accumulation, an average and a skipped batch before the interruption: the rest must be what it would have been.
 #[test]
@@ -21,7 +20,7 @@ fn it_ends_with_the_same_bits() {
     Toy::new(&skipped).setup(&straight, 2, Some(0.9)).start().unwrap().run().unwrap();
 
     let dir = RunDir::create(folder.path(), "interrupted").unwrap();
-    let interrupt = Interrupt::install().unwrap();
+    let interrupt = hear_ctrl_c();
     let mut toy = Toy::new(&skipped);
     // Batch 2 of epoch 1, counted from 0: the first of two that make a step.
     toy.during = Box::new(move |step| {

@@ -63,6 +63,10 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
         None => settings.resolve()?,
     };
     let device = machine.open_device()?;
+    if config.grad_checkpointing && !device.is_cpu() {
+        let (when, advice) = ("on a device other than the CPU", "leave it out");
+        return Err(SettingsError::Idle { flag: "grad-checkpointing", when, advice }.into());
+    }
     let interrupt = Interrupt::install()?;
 
     // What can be checked without decoding every image comes before the run directory is made.

@@ -105,6 +105,14 @@ pub(crate) fn number(tensor: &Tensor) -> f64 {
     tensor.to_vec1::<f64>().unwrap()[0]
 }
 
+/// Catches Ctrl-C in this process, whether or not whoever started it ignores the signal.
+#[allow(unsafe_code, reason = "nothing else resets a signal")]
+pub(crate) fn hear_ctrl_c() -> Interrupt {
+    // SAFETY: no handler of this process is in place yet.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+    Interrupt::install().unwrap()
+}
+
 /// Asks this process to stop, once, and waits until it knows.
 pub(crate) fn press_ctrl_c(interrupt: Interrupt) {
     let pid = std::process::id().to_string();
