@@ -47,8 +47,8 @@ pub(crate) struct Options {
     /// A Python with PyTorch, in place of the one that `peer/setup.sh` makes.
     #[arg(long, value_name = "PROGRAM", requires = "peer")]
     python: Option<PathBuf>,
-    /// Turns with `--peer`.
-    #[arg(long, default_value_t = 3, requires = "peer", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Turns, of which the median is reported.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Print one JSON object a row instead of a table.
     #[arg(long)]
@@ -56,7 +56,7 @@ pub(crate) struct Options {
 }
 
 /// What `pg-peer bench` prints: a step's seconds (median, least, most) and the process's peak memory.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 struct Row {
     engine: String,
     model: String,
@@ -83,14 +83,40 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         println!("{HEADER}");
     }
     for model in models {
-        for mode in &modes {
-            match &peer {
-                None => print(&ours.measure(model, mode, options)?, options.json)?,
-                Some(peer) => compare(&ours, peer, model, mode, options)?,
-            }
-        }
+        bench_model(&ours, peer.as_ref(), model, &modes, options)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Measures all that is to be compared turn by turn, so that a machine that slows down slows everything, and prints the
+/// median turn of each.
+fn bench_model(
+    ours: &Engine,
+    peer: Option<&Engine>,
+    model: &str,
+    modes: &[&str],
+    options: &Options,
+) -> Result<()> {
+    let mut turns = vec![(Vec::new(), Vec::new()); modes.len()];
+    for round in 1..=options.rounds {
+        for (mode, (our_rows, peer_rows)) in modes.iter().zip(&mut turns) {
+            eprintln!("turn {round} of {}: {model}, {mode}", options.rounds);
+            our_rows.push(ours.measure(model, mode, options)?);
+            peer_rows.extend(peer.map(|peer| peer.measure(model, mode, options)).transpose()?);
+        }
+    }
+    let mut plain = None;
+    for (our_rows, peer_rows) in turns {
+        let row = median_turn(our_rows).context("no turn was measured")?;
+        let peer_row = median_turn(peer_rows);
+        print(&row, options.json)?;
+        peer_row.iter().try_for_each(|peer_row| print(peer_row, options.json))?;
+        if row.mode == "plain" {
+            plain = Some(row.seconds);
+        }
+        print_ratios(&row, peer_row.as_ref(), plain, options.json);
+    }
+    Ok(())
 }
 
 fn print(row: &Row, as_json: bool) -> Result<()> {
@@ -98,32 +124,32 @@ fn print(row: &Row, as_json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Measures both turn by turn, so that a machine that slows down slows both, and prints the median turn of each.
-fn compare(ours: &Engine, peer: &Engine, model: &str, mode: &str, options: &Options) -> Result<()> {
-    let (mut our_rows, mut peer_rows) = (Vec::new(), Vec::new());
-    for _ in 0..options.rounds {
-        our_rows.push(ours.measure(model, mode, options)?);
-        peer_rows.push(peer.measure(model, mode, options)?);
-    }
-    let (ours, peer) = (median_turn(our_rows)?, median_turn(peer_rows)?);
-    print(&ours, options.json)?;
-    print(&peer, options.json)?;
-    let time = ours.seconds / peer.seconds;
+/// What a row is of the peer's, and of our own plain step.
+fn print_ratios(row: &Row, peer: Option<&Row>, plain: Option<f64>, as_json: bool) {
+    let Row { model, mode, .. } = row;
+    let time = peer.map(|peer| row.seconds / peer.seconds);
     // 0 where the system does not tell.
-    let memory = (ours.peak_mib > 0.0 && peer.peak_mib > 0.0).then(|| ours.peak_mib / peer.peak_mib);
-    if options.json {
-        println!("{}", json!({ "model": model, "mode": mode, "time_ratio": time, "memory_ratio": memory }));
-    } else {
-        let memory = memory.map_or_else(String::new, |memory| format!(", {memory:.2} of the memory"));
-        println!("{:<26} {model:<12} {mode:<6} {time:>35.2} of the time{memory}", "");
+    let memory = peer
+        .filter(|peer| row.peak_mib > 0.0 && peer.peak_mib > 0.0)
+        .map(|peer| row.peak_mib / peer.peak_mib);
+    let guided = plain.filter(|_| mode != "plain").map(|plain| row.seconds / plain);
+    if as_json {
+        let ratios = json!({ "model": model, "mode": mode, "time_ratio": time, "memory_ratio": memory, "of_plain": guided });
+        println!("{ratios}");
+        return;
     }
-    Ok(())
+    let ratios = [(time, "of the time"), (memory, "of the memory"), (guided, "plain steps")];
+    let ratios: Vec<String> =
+        ratios.iter().filter_map(|(ratio, of)| ratio.map(|ratio| format!("{ratio:.2} {of}"))).collect();
+    if !ratios.is_empty() {
+        println!("{:<26} {model:<12} {mode:<6} {:>31}{}", "", "", ratios.join(", "));
+    }
 }
 
-fn median_turn(mut rows: Vec<Row>) -> Result<Row> {
+fn median_turn(mut rows: Vec<Row>) -> Option<Row> {
     rows.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     let middle = rows.len() / 2;
-    rows.into_iter().nth(middle).context("no turn was measured")
+    rows.into_iter().nth(middle)
 }
 
 /// What a row is measured with.
@@ -218,7 +244,7 @@ mod tests {
     #[test]
     fn the_median_turn_is_reported() {
         assert_eq!(median_turn(vec![row(3.0), row(1.0), row(2.0)]).unwrap().seconds, 2.0);
-        assert!(median_turn(Vec::new()).is_err());
+        assert!(median_turn(Vec::new()).is_none());
     }
 
     #[test]

@@ -194,10 +194,7 @@ pub fn second<T: Float>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn numbers(n: usize, salt: u64) -> Vec<f64> {
-        (0..n as u64).map(|i| ((i * 2_654_435_761 + salt * 40_503) % 1009) as f64 / 504.5 - 1.0).collect()
-    }
+    use crate::testing::{assert_close, numbers, on_one_and_four_threads};
 
     const BIAS: [f64; 3] = [0.3; 3];
 
@@ -243,12 +240,6 @@ mod tests {
             .collect()
     }
 
-    fn assert_close(actual: &[f64], expected: &[f64]) {
-        for (a, e) in actual.iter().zip(expected) {
-            assert!((a - e).abs() < 1e-7 * e.abs().max(1.0), "{a} != {e}");
-        }
-    }
-
     #[test]
     fn both_gradients_equal_central_differences() {
         let g = ChannelGeometry::new(&[2, 3, 11]).unwrap();
@@ -258,13 +249,13 @@ mod tests {
         let moments = Moments::new(&g, &x, 1e-2);
         let mut dx = vec![0.0; n];
         let (dw, _) = input_gradient(&g, &moments, [&x, &case.weight, &case.dy], &mut dx);
-        assert_close(&dx, &central(&x, |x| case.first(x, &case.weight)));
-        assert_close(&dw, &central(&case.weight, |w| case.first(&x, w)));
+        assert_close(&dx, &central(&x, |x| case.first(x, &case.weight)), 1e-7);
+        assert_close(&dw, &central(&case.weight, |w| case.first(&x, w)), 1e-7);
         let (mut by_x, mut by_dy) = (vec![0.0; n], vec![0.0; n]);
         let by_weight = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v], &mut by_x, &mut by_dy);
-        assert_close(&by_x, &central(&x, |x| case.second(x, &case.weight, &case.dy)));
-        assert_close(&by_dy, &central(&case.dy, |dy| case.second(&x, &case.weight, dy)));
-        assert_close(&by_weight, &central(&case.weight, |w| case.second(&x, w, &case.dy)));
+        assert_close(&by_x, &central(&x, |x| case.second(x, &case.weight, &case.dy)), 1e-7);
+        assert_close(&by_dy, &central(&case.dy, |dy| case.second(&x, &case.weight, dy)), 1e-7);
+        assert_close(&by_weight, &central(&case.weight, |w| case.second(&x, w, &case.dy)), 1e-7);
     }
 
     #[test]
@@ -297,17 +288,14 @@ mod tests {
     fn the_number_of_threads_does_not_matter() {
         let g = ChannelGeometry::new(&[7, 5, 6001]).unwrap();
         let n = g.elements();
-        let (x, dy, v, w) = (numbers(n, 1), numbers(n, 2), numbers(n, 3), numbers(5, 4));
-        let run = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
-                let moments = Moments::new(&g, &x, 1e-5);
-                let [mut dx, mut by_x, mut by_dy] = [(); 3].map(|()| vec![0.0; n]);
-                let dw = input_gradient(&g, &moments, [&x, &w, &dy], &mut dx);
-                let by_weight = second(&g, &moments, [&x, &w, &dy, &v], &mut by_x, &mut by_dy);
-                (moments.mean, moments.variance, dw, by_weight, dx, by_x, by_dy)
-            })
-        };
-        assert!(run(1) == run(4));
+        let (x, dy, v, w): (Vec<f64>, _, _, _) = (numbers(n, 1), numbers(n, 2), numbers(n, 3), numbers(5, 4));
+        let [one, four] = on_one_and_four_threads(|| {
+            let moments = Moments::new(&g, &x, 1e-5);
+            let [mut dx, mut by_x, mut by_dy] = [(); 3].map(|()| vec![0.0; n]);
+            let dw = input_gradient(&g, &moments, [&x, &w, &dy], &mut dx);
+            let by_weight = second(&g, &moments, [&x, &w, &dy, &v], &mut by_x, &mut by_dy);
+            (moments.mean, moments.variance, dw, by_weight, dx, by_x, by_dy)
+        });
+        assert!(one == four);
     }
 }

@@ -277,24 +277,13 @@ impl<T: Float, F: Fn([f64; N]) -> [f64; M], const N: usize, const M: usize> Null
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{assert_close, numbers, on_one_and_four_threads};
     use proptest::prelude::*;
-
-    fn numbers<T: Float>(n: usize, salt: u64) -> Vec<T> {
-        let number = |i: u64| ((i * 2_654_435_761 + salt * 40_503) % 1009) as f64 / 504.5 - 1.0;
-        (0..n as u64).map(|i| T::from_f64(number(i))).collect()
-    }
 
     fn run<T: Float>(len: usize, kernel: impl Fn(&mut [T])) -> Vec<T> {
         let mut result = vec![T::from_f64(f64::NAN); len];
         kernel(&mut result);
         result
-    }
-
-    fn assert_close(left: &[f64], right: &[f64]) {
-        assert_eq!(left.len(), right.len());
-        for (l, r) in left.iter().zip(right) {
-            assert!((l - r).abs() < 1e-12, "{l} != {r}");
-        }
     }
 
     proptest! {
@@ -311,19 +300,20 @@ mod tests {
                 totals
             };
             let sums = total(&|i| x[i]);
-            assert_close(&run(g.elements(), |out| scale(&g, &x, &s, out)), &each(&|i| x[i] * s[channel(i)]));
-            assert_close(&run(g.elements(), |out| shift(&g, &x, &b, out)), &each(&|i| x[i] + b[channel(i)]));
-            assert_close(
+            let assert_equal = |actual: &[f64], expected: &[f64]| assert_close(actual, expected, 1e-12);
+            assert_equal(&run(g.elements(), |out| scale(&g, &x, &s, out)), &each(&|i| x[i] * s[channel(i)]));
+            assert_equal(&run(g.elements(), |out| shift(&g, &x, &b, out)), &each(&|i| x[i] + b[channel(i)]));
+            assert_equal(
                 &run(g.elements(), |out| affine(&g, &x, &s, &b, out)),
                 &each(&|i| x[i] * s[channel(i)] + b[channel(i)]),
             );
-            assert_close(&run(g.elements(), |out| fill(&g, &b, out)), &each(&|i| b[channel(i)]));
-            assert_close(
+            assert_equal(&run(g.elements(), |out| fill(&g, &b, out)), &each(&|i| b[channel(i)]));
+            assert_equal(
                 &run(g.elements(), |out| center(&g, &x, out)),
                 &each(&|i| x[i] - sums[channel(i)] / (outer * inner) as f64),
             );
-            assert_close(&run(channels, |out| sum(&g, &x, out)), &sums);
-            assert_close(&run(channels, |out| dot(&g, &x, &y, out)), &total(&|i| x[i] * y[i]));
+            assert_equal(&run(channels, |out| sum(&g, &x, out)), &sums);
+            assert_equal(&run(channels, |out| dot(&g, &x, &y, out)), &total(&|i| x[i] * y[i]));
         }
     }
 
@@ -343,11 +333,8 @@ mod tests {
         for shape in [[7, 5, 1001], [30_001, 5, 1]] {
             let g = ChannelGeometry::new(&shape).unwrap();
             let (x, y): (Vec<f32>, Vec<f32>) = (numbers(g.elements(), 5), numbers(g.elements(), 6));
-            let on = |threads| {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| run(5, |out| dot(&g, &x, &y, out)))
-            };
-            assert_eq!(on(1), on(4));
+            let [one, four] = on_one_and_four_threads(|| run(5, |out| dot(&g, &x, &y, out)));
+            assert_eq!(one, four);
         }
     }
 

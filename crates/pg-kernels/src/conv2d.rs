@@ -186,9 +186,21 @@ pub fn weight_gradient<T: Float>(g: &Conv2dGeometry, input: &[T], gradient: &[T]
     im2col::weight_gradient(g, input, gradient, weight_gradient);
 }
 
+/// The output for `x` and `w`, and both gradients for that of the output, `dy`.
+#[cfg(test)]
+fn all_passes<T: Float>(g: &Conv2dGeometry, x: &[T], w: &[T], dy: &[T]) -> [Vec<T>; 3] {
+    let [mut y, mut dx, mut dw] =
+        [g.output_len(), g.input_len(), g.kernel_len()].map(|len| vec![T::from_f64(f64::NAN); len]);
+    forward(g, x, w, &mut y);
+    input_gradient(g, dy, w, &mut dx);
+    weight_gradient(g, x, dy, &mut dw);
+    [y, dx, dw]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{assert_close, numbers, on_one_and_four_threads};
     use proptest::prelude::*;
 
     /// The definition, term by term: calls `f(output index, input index, weight index)` for each product.
@@ -211,16 +223,6 @@ mod tests {
                     }
                 }
             }
-        }
-    }
-
-    fn numbers(n: usize, salt: u64) -> Vec<f64> {
-        (0..n as u64).map(|i| ((i * 2_654_435_761 + salt * 40_503) % 1009) as f64 / 504.5 - 1.0).collect()
-    }
-
-    fn assert_close(left: &[f64], right: &[f64]) {
-        for (l, r) in left.iter().zip(right) {
-            assert!((l - r).abs() < 1e-12, "{l} != {r}");
         }
     }
 
@@ -247,12 +249,9 @@ mod tests {
                 expected[1][i] += gradient[o] * weight[w];
                 expected[2][w] += gradient[o] * input[i];
             });
-            let mut actual = expected.clone().map(|v| vec![f64::NAN; v.len()]);
-            forward(&g, &input, &weight, &mut actual[0]);
-            input_gradient(&g, &gradient, &weight, &mut actual[1]);
-            weight_gradient(&g, &input, &gradient, &mut actual[2]);
+            let actual = all_passes(&g, &input, &weight, &gradient);
             for (actual, expected) in actual.iter().zip(&expected) {
-                assert_close(actual, expected);
+                assert_close(actual, expected, 1e-12);
             }
         }
     }
@@ -260,25 +259,15 @@ mod tests {
     #[test]
     fn results_do_not_depend_on_the_number_of_threads() {
         let options = Conv2dOptions { padding: (1, 1), ..Default::default() };
-        let cast = |v: Vec<f64>| v.into_iter().map(|x| x as f32).collect::<Vec<f32>>();
         // Stacked samples; parts of the batch, whose sums are added; several tasks of filters.
         for (input, kernel) in
             [([13, 5, 9, 9], [7, 5, 3, 3]), ([13, 2, 9, 9], [2, 2, 3, 3]), ([3, 2, 9, 9], [40, 2, 3, 3])]
         {
             let g = Conv2dGeometry::new(input, kernel, options).unwrap();
-            let (x, dy) = (cast(numbers(g.input_len(), 4)), cast(numbers(g.output_len(), 5)));
-            let w = cast(numbers(g.kernel_len(), 6));
-            let run = |threads| {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
-                pool.install(|| {
-                    forward(&g, &x, &w, &mut y);
-                    input_gradient(&g, &dy, &w, &mut dx);
-                    weight_gradient(&g, &x, &dy, &mut dw);
-                });
-                (y, dx, dw)
-            };
-            assert!(run(1) == run(4), "{input:?} {kernel:?}");
+            let x: Vec<f32> = numbers(g.input_len(), 4);
+            let (dy, w) = (numbers(g.output_len(), 5), numbers(g.kernel_len(), 6));
+            let [one, four] = on_one_and_four_threads(|| all_passes(&g, &x, &w, &dy));
+            assert!(one == four, "{input:?} {kernel:?}");
         }
     }
 

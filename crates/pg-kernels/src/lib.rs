@@ -34,6 +34,8 @@ mod matmul;
 pub mod max_pool2d;
 pub mod pick;
 mod scratch;
+#[cfg(test)]
+mod testing;
 
 pub use channels::ChannelGeometry;
 pub use collect::zeros;

@@ -29,9 +29,8 @@ pub(super) fn run(ours: &Engine, peer: Option<&Engine>, options: &Options) -> Re
         println!("engine                     work       batch  size  threads   images/s");
     }
     for work in WORKS {
-        let rounds = if peer.is_some() { options.rounds } else { 1 };
         let (mut our_rows, mut peer_rows) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
+        for _ in 0..options.rounds {
             our_rows.push(measure(ours, work, pictures.path(), options)?);
             if let Some(peer) = peer {
                 peer_rows.push(measure(peer, work, pictures.path(), options)?);

@@ -478,7 +478,8 @@ fn output_row<S: Simd, const PANEL: usize>(
 mod tests {
     use super::super::im2col;
     use super::{Forward, WeightGradient, Winograd};
-    use crate::conv2d::{Conv2dGeometry, Conv2dOptions, forward, input_gradient, weight_gradient};
+    use crate::conv2d::{Conv2dGeometry, Conv2dOptions, all_passes, forward, weight_gradient};
+    use crate::testing::{numbers, on_one_and_four_threads};
     use pulp::{Simd, WithSimd};
 
     fn geometry([n, channels, filters, height, width, pad_y, pad_x]: [usize; 7]) -> Conv2dGeometry {
@@ -486,29 +487,12 @@ mod tests {
         Conv2dGeometry::new([n, channels, height, width], [filters, channels, 3, 3], options).unwrap()
     }
 
-    fn numbers(n: usize, salt: u64) -> Vec<f32> {
-        let mut state = salt;
-        let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-        };
-        (0..n).map(|_| next()).collect()
-    }
-
     /// Largest difference from f64, relative to the root mean square of the result, for each pass.
     fn errors(g: &Conv2dGeometry) -> [f64; 3] {
         let (x, w, dy) = (numbers(g.input_len(), 1), numbers(g.kernel_len(), 2), numbers(g.output_len(), 3));
         let wide = |v: &[f32]| v.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
         let (xw, ww, dyw) = (wide(&x), wide(&w), wide(&dy));
-        let lens = [g.output_len(), g.input_len(), g.kernel_len()];
-        let mut narrow = lens.map(|len| vec![f32::NAN; len]);
-        forward(g, &x, &w, &mut narrow[0]);
-        input_gradient(g, &dy, &w, &mut narrow[1]);
-        weight_gradient(g, &x, &dy, &mut narrow[2]);
-        let mut exact = lens.map(|len| vec![f64::NAN; len]);
-        forward(g, &xw, &ww, &mut exact[0]);
-        input_gradient(g, &dyw, &ww, &mut exact[1]);
-        weight_gradient(g, &xw, &dyw, &mut exact[2]);
+        let (narrow, exact) = (all_passes(g, &x, &w, &dy), all_passes(g, &xw, &ww, &dyw));
         std::array::from_fn(|pass| {
             let scale = (exact[pass].iter().map(|v| v * v).sum::<f64>() / exact[pass].len() as f64).sqrt();
             let off = narrow[pass].iter().zip(&exact[pass]).map(|(&a, &b)| (f64::from(a) - b).abs() / scale);
@@ -594,17 +578,9 @@ mod tests {
     #[test]
     fn results_do_not_depend_on_the_number_of_threads() {
         let g = geometry([9, 50, 64, 28, 28, 1, 1]);
-        let (x, w, dy) = (numbers(g.input_len(), 1), numbers(g.kernel_len(), 2), numbers(g.output_len(), 3));
-        let on = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let (mut y, mut dx, mut dw) = (dy.clone(), x.clone(), w.clone());
-            pool.install(|| {
-                forward(&g, &x, &w, &mut y);
-                input_gradient(&g, &dy, &w, &mut dx);
-                weight_gradient(&g, &x, &dy, &mut dw);
-            });
-            (y, dx, dw)
-        };
-        assert_eq!(on(1), on(4));
+        let (x, w, dy) =
+            (numbers::<f32>(g.input_len(), 1), numbers(g.kernel_len(), 2), numbers(g.output_len(), 3));
+        let [one, four] = on_one_and_four_threads(|| all_passes(&g, &x, &w, &dy));
+        assert!(one == four);
     }
 }
