@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pg_classify::settings::SettingsError;
+use pg_tasks::error_line::error_line;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
     match std::thread::Builder::new().stack_size(STACK).spawn(work).map(std::thread::JoinHandle::join) {
         Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
         Ok(Ok(Err(error))) => {
-            eprintln!("error: {}", one_line(&error));
+            eprintln!("error: {}", error_line(error.as_ref()));
             ExitCode::from(if error.is::<SettingsError>() { 2 } else { 1 })
         }
         // The panic has printed itself.
@@ -78,17 +79,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The chain of causes in one line, without what a cause repeats of its effect.
-fn one_line(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
-        let cause = cause.lines().next().unwrap_or_default();
-        if !text.contains(cause) {
-            text = if text.is_empty() { cause.to_owned() } else { format!("{text}: {cause}") };
-        }
-    }
-    text
 }

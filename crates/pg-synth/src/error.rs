@@ -44,6 +44,12 @@ pub enum SynthError {
         /// What it has to be.
         expected: &'static str,
     },
+    /// Saliency that is not one finite number, not negative, for each pixel.
+    #[error("saliency: {reason}; pass a finite number, not negative, for each pixel")]
+    Saliency {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An edit pair from which no mask can be extracted.
     #[error("edit pair {index}: {reason}")]
     Pair {

@@ -3,8 +3,9 @@
 //! A mix or an edit is made of parts that belong to different sources. Every [`Synthesiser`] takes a batch
 //! and a seeded generator and returns the samples *and* where their parts came from: the labels of both
 //! sources, the share `lam` of the first, and [`Masks`] that are 1 where a pixel is the first source's.
-//! [`Mixup`] blends every pixel and says so in its type, [`NoProvenance`]. Results do not depend on the
-//! number of threads. The crate works on slices and images, without a tensor library.
+//! [`PuzzleMix`] is given saliency as well, and mixes by an exact minimum cut. [`Mixup`] blends every pixel
+//! and says so in its type, [`NoProvenance`]. Results do not depend on the number of threads. The crate works
+//! on slices and images, without a tensor library.
 //!
 //! Edits come from files: [`read_manifest`] lists them, [`import_alia`] finds those of an ALIA run, and
 //! [`Geometry`] augments an image and its mask alike.
@@ -41,6 +42,7 @@ mod geometry;
 mod manifest;
 mod mixup;
 mod paste;
+mod puzzlemix;
 mod resizemix;
 mod synthesiser;
 
@@ -52,5 +54,6 @@ pub use error::SynthError;
 pub use geometry::{Crop, Geometry, random_flip, random_resized_crop, random_shift};
 pub use manifest::{EditRecord, ManifestError, read_manifest, write_manifest};
 pub use mixup::Mixup;
+pub use puzzlemix::{PuzzleMix, SalientBatch, Transport};
 pub use resizemix::{ResizeMix, ResizeMixVariant};
 pub use synthesiser::Synthesiser;

@@ -41,6 +41,7 @@ pub mod class_weights;
 pub mod curves;
 pub mod decode;
 pub mod early_stop;
+pub mod error_line;
 pub mod fingerprint;
 pub mod interrupt;
 pub mod normalise;

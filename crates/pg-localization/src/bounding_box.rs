@@ -1,0 +1,86 @@
+//! Axis-aligned boxes of pixels and how much two of them overlap.
+
+/// A box whose corner pixels both belong to it: (0, 0, 0, 0) is one pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoundingBox {
+    /// Left column.
+    pub x0: u32,
+    /// Top row.
+    pub y0: u32,
+    /// Right column, at least `x0`.
+    pub x1: u32,
+    /// Bottom row, at least `y0`.
+    pub y1: u32,
+}
+
+impl BoundingBox {
+    /// The one pixel at the origin: what wsolevaluation predicts where nothing exceeds the threshold.
+    pub const ORIGIN: Self = Self { x0: 0, y0: 0, x1: 0, y1: 0 };
+
+    /// Intersection over union in 0..=1, counted in pixels.
+    pub fn iou(self, other: Self) -> f64 {
+        let side = |start: u32, end: u32| (i64::from(end) - i64::from(start) + 1).max(0);
+        let width = side(self.x0.max(other.x0), self.x1.min(other.x1));
+        let height = side(self.y0.max(other.y0), self.y1.min(other.y1));
+        let area = |b: Self| side(b.x0, b.x1) * side(b.y0, b.y1);
+        let intersection = width * height;
+        intersection as f64 / (area(self) + area(other) - intersection) as f64
+    }
+
+    /// The box in an image that was resized `from` (width, height) `to` another, each coordinate truncated
+    /// (wsolevaluation, `resize_bbox`).
+    pub fn resized(self, from: (u32, u32), to: (u32, u32)) -> Self {
+        let scale = |v: u32, from: u32, to: u32| (f64::from(v) * f64::from(to) / f64::from(from)) as u32;
+        Self {
+            x0: scale(self.x0, from.0, to.0),
+            y0: scale(self.y0, from.1, to.1),
+            x1: scale(self.x1, from.0, to.0),
+            y1: scale(self.y1, from.1, to.1),
+        }
+    }
+
+    /// The box in the central crop of `to` (width, height) after a resize to 8/7 of it (224 of 256), truncated; `None`
+    /// if nothing of it is left (SAT's and TS-CAM's test images).
+    pub fn center_cropped(self, from: (u32, u32), to: (u32, u32)) -> Option<Self> {
+        let axis = |(start, end): (u32, u32), from: u32, to: u32| {
+            let resized = (f64::from(to) * 256.0 / 224.0).round();
+            let shift = (resized - f64::from(to)) / 2.0;
+            let place = |v: u32| f64::from(v) / f64::from(from) * resized - shift;
+            let (start, end) = (place(start).max(0.0) as u32, place(end).min(f64::from(to) - 1.0));
+            (end >= f64::from(start)).then_some((start, end as u32))
+        };
+        let (x0, x1) = axis((self.x0, self.x1), from.0, to.0)?;
+        let (y0, y1) = axis((self.y0, self.y1), from.1, to.1)?;
+        Some(Self { x0, y0, x1, y1 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BoundingBox;
+
+    fn of([x0, y0, x1, y1]: [u32; 4]) -> BoundingBox {
+        BoundingBox { x0, y0, x1, y1 }
+    }
+
+    #[test]
+    fn overlap_counts_pixels() {
+        assert_eq!(of([1, 2, 5, 6]).iou(of([3, 1, 4, 5])), 8.0 / 27.0);
+        assert_eq!(BoundingBox::ORIGIN.iou(BoundingBox::ORIGIN), 1.0);
+        assert_eq!(of([0, 0, 3, 3]).iou(of([4, 0, 9, 3])), 0.0);
+        assert_eq!(of([0, 0, 1, 1]).iou(of([5, 5, 6, 6])), 0.0);
+    }
+
+    #[test]
+    fn a_resized_box_is_truncated() {
+        assert_eq!(of([1, 2, 4, 3]).resized((10, 20), (35, 10)), of([3, 1, 14, 1]));
+    }
+
+    #[test]
+    fn the_central_crop_moves_and_cuts() {
+        let full = |b| of(b).center_cropped((256, 256), (224, 224));
+        assert_eq!(full([20, 40, 120, 140]), Some(of([4, 24, 104, 124])));
+        assert_eq!(full([0, 0, 255, 255]), Some(of([0, 0, 223, 223])));
+        assert_eq!(full([0, 0, 10, 255]), None);
+    }
+}

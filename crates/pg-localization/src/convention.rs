@@ -1,0 +1,195 @@
+//! From a score map to boxes and how well they meet the object: what published tools do, by name.
+
+use crate::border::doubled_area;
+use crate::bounding_box::BoundingBox;
+use crate::regions::{NEVER, Neighbours, Region, STEPS, best_of_each_step};
+use crate::score_map::ScoreMap;
+
+/// A published way to turn score maps into boxes, and boxes into numbers. They disagree by points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Convention {
+    /// clovaai/wsolevaluation: bytes above the integer part of threshold times maximum; the box of the largest contour,
+    /// or of all contours, one pixel too wide; the best threshold for each overlap.
+    WsolEvaluation,
+    /// zh460045050/DA-WSOL: as wsolevaluation; Top-1 and Top-5 with all contours and thresholds of their own.
+    DaWsol,
+    /// wpy1999/SAT: scores above the threshold, the region of most pixels, the central crop of the image; one threshold
+    /// for all numbers.
+    Sat,
+    /// vasgaowei/TS-CAM: bytes as wsolevaluation, the largest contour, the central crop; one threshold for all numbers.
+    TsCam,
+}
+
+impl Convention {
+    /// All, in the order of their age.
+    pub const ALL: [Self; 4] = [Self::WsolEvaluation, Self::TsCam, Self::DaWsol, Self::Sat];
+
+    /// The name of the published tool.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WsolEvaluation => "wsolevaluation",
+            Self::DaWsol => "da-wsol",
+            Self::Sat => "sat",
+            Self::TsCam => "ts-cam",
+        }
+    }
+
+    /// Whether one threshold, that of the most images found at an overlap of one half, serves all numbers; else each
+    /// number has its own best threshold.
+    pub fn one_threshold(self) -> bool {
+        matches!(self, Self::Sat | Self::TsCam)
+    }
+
+    /// Whether Top-1 and Top-5 count a match by any contour, not only the largest.
+    pub fn any_contour_counts(self) -> bool {
+        self == Self::DaWsol
+    }
+
+    /// The box of an object of an image of `size` in score maps of `map`; `None` if it lies outside.
+    pub(crate) fn object(
+        self,
+        object: BoundingBox,
+        size: (u32, u32),
+        map: (u32, u32),
+    ) -> Option<BoundingBox> {
+        match self {
+            Self::WsolEvaluation | Self::DaWsol => Some(object.resized(size, map)),
+            Self::Sat | Self::TsCam => object.center_cropped(size, map),
+        }
+    }
+}
+
+/// The greatest overlap with an object at each of several thresholds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Overlaps {
+    /// Of the one box that the convention chooses.
+    pub largest: Vec<f64>,
+    /// Of any box, one for each contour, those of holes included; as `largest` in conventions that know no other.
+    pub any: Vec<f64>,
+}
+
+/// How well the boxes of `map` meet any of `objects` (in pixels of the map) at each of `thresholds`, in 0..=1.
+pub fn overlaps(
+    convention: Convention,
+    map: &ScoreMap,
+    objects: &[BoundingBox],
+    thresholds: &[f64],
+) -> Overlaps {
+    match convention {
+        Convention::WsolEvaluation | Convention::DaWsol => {
+            let contours = Contours::new(map, objects, Overhang::Clamped);
+            Overlaps { largest: contours.largest(thresholds), any: contours.any(thresholds) }
+        }
+        Convention::TsCam => {
+            let largest = Contours::new(map, objects, Overhang::Kept).largest(thresholds);
+            Overlaps { any: largest.clone(), largest }
+        }
+        Convention::Sat => {
+            let largest = largest_regions(map, objects, thresholds);
+            Overlaps { any: largest.clone(), largest }
+        }
+    }
+}
+
+fn best_overlap(predicted: BoundingBox, objects: &[BoundingBox]) -> f64 {
+    objects.iter().map(|&object| object.iou(predicted)).fold(0.0, f64::max)
+}
+
+/// What becomes of the first row and column beyond a box, which OpenCV's (x + width, y + height) points to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Overhang {
+    /// Cut at the border of the image.
+    Clamped,
+    /// Kept, also outside the image.
+    Kept,
+}
+
+/// The contours of a map of bytes above integer thresholds, as OpenCV finds them.
+struct Contours<'a> {
+    bytes: Vec<u8>,
+    size: (u32, u32),
+    maximum: u8,
+    objects: &'a [BoundingBox],
+    overhang: Overhang,
+}
+
+impl<'a> Contours<'a> {
+    fn new(map: &ScoreMap, objects: &'a [BoundingBox], overhang: Overhang) -> Self {
+        let bytes = map.bytes();
+        let maximum = bytes.iter().copied().max().unwrap_or(0);
+        Self { bytes, size: map.size(), maximum, objects, overhang }
+    }
+
+    /// With the contour of the largest area at each threshold; of several, the one that starts last.
+    fn largest(&self, thresholds: &[f64]) -> Vec<f64> {
+        let (width, height) = self.size;
+        // A byte b is above the thresholds below it: it enters the sweep, which starts at the highest, at 255 - b.
+        let entry: Vec<u8> = self.bytes.iter().map(|&b| 255 - b).collect();
+        let best = best_of_each_step(&entry, width as usize, Neighbours::Eight, |step, region| {
+            let inside = |x: i64, y: i64| {
+                (0..i64::from(width)).contains(&x)
+                    && (0..i64::from(height)).contains(&y)
+                    && usize::from(entry[(y * i64::from(width) + x) as usize]) <= step
+            };
+            let area = doubled_area(region, width as usize, inside);
+            (area, region.first, self.overlap(region, 0))
+        });
+        self.at(thresholds, |level| best[STEPS - 1 - level].map(|(_, _, overlap)| overlap))
+    }
+
+    /// With all contours at each threshold: those of regions, and those of holes, which run through the pixels around.
+    fn any(&self, thresholds: &[f64]) -> Vec<f64> {
+        let width = self.size.0 as usize;
+        let entry: Vec<u8> = self.bytes.iter().map(|&b| 255 - b).collect();
+        let regions =
+            best_of_each_step(&entry, width, Neighbours::Eight, |_, region| self.overlap(region, 0));
+        // A byte is background of its own threshold and all above.
+        let holes = best_of_each_step(&self.bytes, width, Neighbours::Four, |_, region| {
+            if region.touches_border(self.size) { 0.0 } else { self.overlap(region, 1) }
+        });
+        self.at(thresholds, |level| {
+            regions[STEPS - 1 - level].map(|overlap| overlap.max(holes[level].unwrap_or(0.0)))
+        })
+    }
+
+    /// Of a region that is dilated by `margin`.
+    fn overlap(&self, region: &Region, margin: u32) -> f64 {
+        let end = |last: u32, size: u32| match self.overhang {
+            Overhang::Clamped => (last + margin + 1).min(size - 1),
+            Overhang::Kept => last + margin + 1,
+        };
+        let (x1, y1) = (end(region.x.1, self.size.0), end(region.y.1, self.size.1));
+        best_overlap(BoundingBox { x0: region.x.0 - margin, y0: region.y.0 - margin, x1, y1 }, self.objects)
+    }
+
+    /// The overlap at each threshold; of an empty foreground that of a box of its own.
+    fn at(&self, thresholds: &[f64], overlap: impl Fn(usize) -> Option<f64>) -> Vec<f64> {
+        let empty = match self.overhang {
+            Overhang::Clamped => BoundingBox::ORIGIN,
+            Overhang::Kept => BoundingBox { x1: 1, y1: 1, ..BoundingBox::ORIGIN },
+        };
+        let level = |threshold: f64| (threshold * f64::from(self.maximum)) as usize;
+        let of = |&threshold: &f64| {
+            overlap(level(threshold).min(STEPS - 1)).unwrap_or_else(|| best_overlap(empty, self.objects))
+        };
+        thresholds.iter().map(of).collect()
+    }
+}
+
+/// With the region of most pixels above each threshold, the first of several; without one, the whole image. Ends of boxes
+/// are exclusive, but overlap counts them in (SAT, `evaluator.py`).
+fn largest_regions(map: &ScoreMap, objects: &[BoundingBox], thresholds: &[f64]) -> Vec<f64> {
+    let (width, height) = map.size();
+    let overlap = |&threshold: &f64| {
+        let entry: Vec<u8> = map.scores().iter().map(|&s| if s > threshold { 0 } else { NEVER }).collect();
+        let best = best_of_each_step(&entry, width as usize, Neighbours::Eight, |_, region| {
+            let predicted =
+                BoundingBox { x0: region.x.0, y0: region.y.0, x1: region.x.1 + 1, y1: region.y.1 + 1 };
+            (region.pixels, std::cmp::Reverse(region.first), best_overlap(predicted, objects))
+        });
+        let whole = BoundingBox { x0: 0, y0: 0, x1: width, y1: height };
+        best[0].map_or_else(|| best_overlap(whole, objects), |(_, _, overlap)| overlap)
+    };
+    thresholds.iter().map(overlap).collect()
+}

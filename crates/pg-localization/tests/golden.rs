@@ -1,0 +1,137 @@
+//! What the reference evaluators give, number for number.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use pg_localization::{BoundingBox, BoxCounts, Convention, Protocol, ScoreMap, overlaps};
+
+/// The tests' maps come with the boxes that are predicted, which overlap themselves wholly.
+fn assert_boxes(rows: &[&[f64]], thresholds: &[f64], expected: &[[u32; 4]]) {
+    let (height, width) = (rows.len() as u32, rows[0].len() as u32);
+    let map = ScoreMap::new(width, height, rows.concat()).unwrap();
+    for (&threshold, &[x0, y0, x1, y1]) in thresholds.iter().zip(expected) {
+        let expected = BoundingBox { x0, y0, x1, y1 };
+        let overlaps = overlaps(Convention::WsolEvaluation, &map, &[expected], &[threshold]);
+        assert_eq!(overlaps.largest, [1.0], "{expected:?} at {threshold}");
+    }
+}
+
+/// numpy.arange(0, 1, 0.2).
+fn fifths() -> Vec<f64> {
+    Protocol::thresholds(0.2)
+}
+
+#[test]
+fn an_empty_map_has_the_box_of_the_origin() {
+    assert_boxes(&[&[0.0; 3][..]; 3], &fifths(), &[[0, 0, 0, 0]; 5]);
+}
+
+#[test]
+fn one_peak() {
+    let rows: [&[f64]; 4] =
+        [&[0.0; 5], &[0.0, 0.4, 0.4, 0.4, 0.6], &[0.0, 0.4, 1.0, 0.8, 0.6], &[0.0, 0.4, 0.4, 0.4, 0.6]];
+    let expected = [[1, 1, 4, 3], [1, 1, 4, 3], [2, 1, 4, 3], [2, 2, 4, 3], [2, 2, 3, 3]];
+    assert_boxes(&rows, &fifths(), &expected);
+}
+
+#[test]
+fn several_peaks_by_area_and_then_the_last() {
+    let rows: [&[f64]; 4] = [
+        &[0.4, 0.0, 0.2, 0.2, 0.2],
+        &[0.4, 0.4, 0.0, 0.4, 0.0],
+        &[0.0, 0.0, 0.0, 0.4, 0.0],
+        &[1.0, 0.6, 0.8, 0.2, 0.2],
+    ];
+    let expected = [[0, 0, 4, 3], [0, 0, 2, 2], [0, 3, 3, 3], [2, 3, 3, 3], [0, 3, 1, 3]];
+    assert_boxes(&rows, &fifths(), &expected);
+}
+
+/// The contours of a drawing: each expected box is met, and nothing else is.
+fn assert_contours(rows: &[&str], expected: &[[u32; 4]]) {
+    let (height, width) = (rows.len() as u32, rows[0].len() as u32);
+    let scores = rows.iter().flat_map(|row| row.bytes().map(|b| f64::from(u8::from(b == b'#')))).collect();
+    let map = ScoreMap::new(width, height, scores).unwrap();
+    let met =
+        |object: BoundingBox| overlaps(Convention::WsolEvaluation, &map, &[object], &[0.5]).any == [1.0];
+    let clamped = |[x, y, w, h]: [u32; 4]| [x, y, (x + w).min(width - 1), (y + h).min(height - 1)];
+    let expected: Vec<[u32; 4]> = expected.iter().map(|&rect| clamped(rect)).collect();
+    for (x0, y0) in (0..width).flat_map(|x| (0..height).map(move |y| (x, y))) {
+        for (x1, y1) in (x0..width).flat_map(|x| (y0..height).map(move |y| (x, y))) {
+            let object = BoundingBox { x0, y0, x1, y1 };
+            assert_eq!(met(object), expected.contains(&[x0, y0, x1, y1]), "{object:?}");
+        }
+    }
+}
+
+#[test]
+fn holes_have_contours_too() {
+    let ring = [
+        ".........",
+        ".#######.",
+        ".#######.",
+        ".##...##.",
+        ".##...##.",
+        ".##...##.",
+        ".#######.",
+        ".#######.",
+        ".........",
+    ];
+    assert_contours(&ring, &[[1, 1, 7, 7], [2, 2, 5, 5]]);
+    let mut island = ring;
+    island[4] = ".##.#.##.";
+    assert_contours(&island, &[[1, 1, 7, 7], [2, 2, 5, 5], [4, 4, 1, 1]]);
+    let one = ["#######", "#######", "#######", "###.###", "#######", "#######", "#######"];
+    assert_contours(&one, &[[0, 0, 7, 7], [2, 2, 3, 3]]);
+    let diagonal_holes = ["#####", "#.###", "##.##", "#####"];
+    assert_contours(&diagonal_holes, &[[0, 0, 5, 4], [0, 0, 3, 3], [1, 1, 3, 3]]);
+    let notch = ["##.##", "##.##", "#####"];
+    assert_contours(&notch, &[[0, 0, 5, 3]]);
+    let diagonal = ["#...", ".#..", "..#."];
+    assert_contours(&diagonal, &[[0, 0, 3, 3]]);
+}
+
+/// The level of a threshold is the integer part of a product in f64.
+#[test]
+fn thresholds_are_truncated_to_levels() {
+    // Bytes 153 and 255: 0.6 * 255 is 153 exactly, and 153 is not above it.
+    let map = ScoreMap::new(4, 1, vec![0.6, 0.6, 1.0, 0.0]).unwrap();
+    let object = BoundingBox { x0: 0, y0: 0, x1: 3, y1: 0 };
+    let at = |threshold| overlaps(Convention::WsolEvaluation, &map, &[object], &[threshold]).any[0];
+    assert_eq!((at(0.59), at(0.6), at(3.0 * 0.2)), (1.0, 0.5, 0.5));
+}
+
+#[test]
+fn conventions_disagree_as_their_sources_do() {
+    let blank = ScoreMap::new(8, 8, vec![0.0; 64]).unwrap();
+    let whole = BoundingBox { x0: 0, y0: 0, x1: 7, y1: 7 };
+    let of_blank = |convention| overlaps(convention, &blank, &[whole], &[0.5]).largest[0];
+    assert_eq!(of_blank(Convention::WsolEvaluation), 1.0 / 64.0);
+    assert_eq!(of_blank(Convention::TsCam), 4.0 / 64.0);
+    assert_eq!(of_blank(Convention::Sat), 64.0 / 81.0);
+
+    // A thick block of 8 pixels and a thin line of 9: area against number of pixels.
+    let rows = ["####.....", "####.....", ".........", "#########"];
+    let scores: Vec<f64> =
+        rows.iter().flat_map(|row| row.bytes().map(|b| f64::from(u8::from(b == b'#')))).collect();
+    let map = ScoreMap::new(9, 4, scores).unwrap();
+    let block = BoundingBox { x0: 0, y0: 0, x1: 4, y1: 2 };
+    let line = BoundingBox { x0: 0, y0: 3, x1: 9, y1: 4 };
+    let of = |convention, object| overlaps(convention, &map, &[object], &[0.5]).largest[0];
+    assert_eq!(of(Convention::WsolEvaluation, block), 1.0);
+    assert_eq!(of(Convention::TsCam, block), 1.0);
+    assert_eq!(of(Convention::Sat, line), 1.0);
+}
+
+#[test]
+fn the_best_threshold_is_chosen_for_all_images_together() {
+    let thresholds = [0.0, 0.5];
+    let mut counts = BoxCounts::new(Convention::WsolEvaluation, &thresholds);
+    let other =
+        |largest: [f64; 2]| pg_localization::Overlaps { largest: largest.to_vec(), any: largest.to_vec() };
+    for (low, high) in [(0.3, 0.29), (0.31, 0.7), (0.1, 0.5)] {
+        counts.add(&other([low, high]), None);
+    }
+    let accuracy = counts.best();
+    let third = 100.0 / 3.0;
+    assert_eq!(accuracy.by_delta.map(|at| at.percent), [2.0 * third, 2.0 * third, third]);
+    assert_eq!(accuracy.by_delta.map(|at| at.threshold), [0.0, 0.5, 0.5]);
+    assert!((accuracy.max_box_acc_v2() - 5.0 / 3.0 * third).abs() < 1e-12);
+}
