@@ -1,9 +1,9 @@
 """Times what happens to images before a step: what `cargo xtask bench --data --peer` compares this workspace with.
 
-    python data.py --work load|cutmix|resizemix|mask --pictures DIR [--batch 64] [--size 224] [--threads 1] [--repeats 5]
+    python data.py --work load|cutmix|resizemix|puzzlemix|mask --pictures DIR [--batch 64] [--size 224] [--threads 1] [--repeats 5]
 
-Each work is done with the tools that users of PyTorch have: Pillow and torchvision load and mix, NumPy, scikit-image and
-OpenCV make masks. DIR holds the pictures that `pg-peer data` drew. With several threads a process each loads and makes
+Each work is done with the tools that users of PyTorch have: Pillow and torchvision load and mix, pyGCO cuts the graphs of
+PuzzleMix, NumPy, scikit-image and OpenCV make masks. DIR holds the pictures that `pg-peer data` drew. With several threads a process each loads and makes
 masks, as PyTorch's loader does. Prints one JSON line with the keys of `pg-peer data`.
 """
 
@@ -58,6 +58,75 @@ def resizemix(images, labels):
     return mixed, masks, labels, labels[partner]
 
 
+def puzzlemix(images, saliency, labels, side=16, beta=1.2, gamma=0.5, eta=0.2, neigh=2, t_eps=0.8):
+    """Kim et al.'s: an alpha-beta swap and a loop for the transport, sample by sample, of `side` x `side` blocks."""
+    n, channels, size, _ = images.shape
+    partner = torch.randperm(n)
+    alpha = random.betavariate(1, 1)
+    block = size // side
+    salient = F.avg_pool2d(saliency[:, None], block)[:, 0]
+    salient = (salient / salient.sum((1, 2), keepdim=True)).numpy().astype(np.float64)
+    colours = F.avg_pool2d(images, neigh).numpy()
+    prior = np.array([alpha**2, 2 * alpha * (1 - alpha), (1 - alpha) ** 2])
+    prior = -eta / side**2 * np.log(prior + 1e-8)
+    z = torch.empty(n, side, side)
+    for i in range(n):
+        z[i] = torch.from_numpy(labelled(salient, colours, i, int(partner[i]), side, beta, gamma, prior))
+    places = torch.arange(side * side)
+    place = torch.stack([places // side, places % side], 1).float()
+    distance = ((place[:, None] - place[None]) ** 2).sum(-1) * t_eps / (side - 1) ** 2
+    moved = transported(images, salient, z > 0, distance, block)
+    other = transported(images[partner], salient[partner.numpy()], z < 1, distance, block)
+    masks = F.interpolate(z[:, None], scale_factor=block)
+    return masks * moved + (1 - masks) * other, masks, labels, labels[partner]
+
+
+def labelled(salient, colours, i, j, side, beta, gamma, prior):
+    """The share of image i in each block: 1, 1/2 or 0."""
+    import gco
+
+    fine = colours.shape[2] // side
+    beta = beta / (16 * side)
+
+    def seams(p, q, axis):
+        p, q = np.moveaxis(p, axis, 1), np.moveaxis(q, axis, 1)
+        gap = np.abs(p[:, fine - 1 : -1 : fine] - q[:, fine::fine]).mean(0)
+        return np.moveaxis(gap.reshape(side - 1, side, fine).mean(-1), 0, axis - 1) * beta * gamma
+
+    a, b = colours[i], colours[j]
+    cost1, cost0, weights = salient[j].copy(), salient[i].copy(), []
+    for axis in (1, 2):
+        d11, d10, d01, d00 = seams(a, a, axis), seams(a, b, axis), seams(b, a, axis), seams(b, b, axis)
+        first = (slice(None, -1), slice(None)) if axis == 1 else (slice(None), slice(None, -1))
+        second = (slice(1, None), slice(None)) if axis == 1 else (slice(None), slice(1, None))
+        cost1[first] += (d10 + d11) / 2
+        cost0[first] += (d01 + d00) / 2
+        cost1[second] += (d01 + d11) / 2
+        cost0[second] += (d10 + d00) / 2
+        weights.append(beta + (d10 + d01 - d11 - d00) / 2)
+    unary = np.stack([cost1 + prior[0], (cost1 + cost0) / 2 + prior[1], cost0 + prior[2]], -1)
+    steps = np.arange(3) / 2
+    between = (steps[:, None] - steps[None]) ** 2
+    label = gco.cut_grid_graph(unary, between, *weights, n_iter=-1, algorithm="swap")
+    return 1 - label.reshape(side, side).astype(np.float32) / 2
+
+
+def transported(images, salient, shown, distance, block):
+    """Blocks moved to places that are shown."""
+    n, channels, size, _ = images.shape
+    side, count = size // block, (size // block) ** 2
+    salient = torch.from_numpy(salient).float().reshape(n, count, 1)
+    cost = distance[None] - salient * shown.reshape(n, 1, count).float()
+    for _ in range(side):
+        wanted = torch.zeros_like(cost).scatter_(2, cost.argmin(2, keepdim=True), 1.0)
+        asked = torch.where(wanted > 0, cost, torch.full_like(cost, 1e9))
+        won = torch.zeros_like(cost).scatter_(1, asked.argmin(1, keepdim=True), 1.0) * wanted
+        cost = cost + (wanted - won)
+    blocks = images.reshape(n, channels, side, block, side, block).permute(0, 2, 4, 1, 3, 5).reshape(n, count, -1)
+    moved = won.transpose(1, 2) @ blocks
+    return moved.reshape(n, side, side, channels, block, block).permute(0, 3, 1, 4, 2, 5).reshape(images.shape)
+
+
 def batch_of(work, options, pool):
     """A function that does one batch of the work."""
     n, size = options.batch, options.size
@@ -72,12 +141,15 @@ def batch_of(work, options, pool):
     if work == "cutmix":
         cutmix = v2.CutMix(num_classes=n)
         return lambda: cutmix(images, labels)
+    if work == "puzzlemix":
+        saliency = F.interpolate(torch.rand(n, 1, 14, 14), (size, size), mode="bilinear")[:, 0]
+        return lambda: puzzlemix(images, saliency, labels)
     return lambda: resizemix(images, labels)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", choices=["load", "cutmix", "resizemix", "mask"], required=True)
+    parser.add_argument("--work", choices=["load", "cutmix", "resizemix", "puzzlemix", "mask"], required=True)
     parser.add_argument("--pictures", type=Path, required=True)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--size", type=int, default=224)

@@ -1,5 +1,7 @@
 //! From a score map to boxes and how well they meet the object: what published tools do, by name.
 
+use std::cmp::Reverse;
+
 use crate::border::doubled_area;
 use crate::bounding_box::BoundingBox;
 use crate::regions::{NEVER, Neighbours, Region, STEPS, best_of_each_step};
@@ -69,7 +71,7 @@ pub struct Overlaps {
     pub any: Vec<f64>,
 }
 
-/// How well the boxes of `map` meet any of `objects` (in pixels of the map) at each of `thresholds`, in 0..=1.
+/// How well the boxes of `map` meet any of `objects` (in pixels of the map) at each of `thresholds`, which rise in 0..1.
 pub fn overlaps(
     convention: Convention,
     map: &ScoreMap,
@@ -181,15 +183,21 @@ impl<'a> Contours<'a> {
 /// are exclusive, but overlap counts them in (SAT, `evaluator.py`).
 fn largest_regions(map: &ScoreMap, objects: &[BoundingBox], thresholds: &[f64]) -> Vec<f64> {
     let (width, height) = map.size();
-    let overlap = |&threshold: &f64| {
-        let entry: Vec<u8> = map.scores().iter().map(|&s| if s > threshold { 0 } else { NEVER }).collect();
+    let whole = best_overlap(BoundingBox { x0: 0, y0: 0, x1: width, y1: height }, objects);
+    let of_some = |thresholds: &[f64]| {
+        // A sweep starts at the highest threshold: a score above all of them enters first.
+        let entry = |score: &f64| match thresholds.partition_point(|threshold| threshold < score) {
+            0 => NEVER,
+            exceeded => (thresholds.len() - exceeded) as u8,
+        };
+        let entry: Vec<u8> = map.scores().iter().map(entry).collect();
         let best = best_of_each_step(&entry, width as usize, Neighbours::Eight, |_, region| {
             let predicted =
                 BoundingBox { x0: region.x.0, y0: region.y.0, x1: region.x.1 + 1, y1: region.y.1 + 1 };
-            (region.pixels, std::cmp::Reverse(region.first), best_overlap(predicted, objects))
+            (region.pixels, Reverse(region.first), best_overlap(predicted, objects))
         });
-        let whole = BoundingBox { x0: 0, y0: 0, x1: width, y1: height };
-        best[0].map_or_else(|| best_overlap(whole, objects), |(_, _, overlap)| overlap)
+        let rising = best.into_iter().take(thresholds.len()).rev();
+        rising.map(move |best| best.map_or(whole, |(_, _, overlap)| overlap))
     };
-    thresholds.iter().map(overlap).collect()
+    thresholds.chunks(STEPS).flat_map(of_some).collect()
 }

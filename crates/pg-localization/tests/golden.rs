@@ -135,3 +135,18 @@ fn the_best_threshold_is_chosen_for_all_images_together() {
     assert_eq!(accuracy.by_delta.map(|at| at.threshold), [0.0, 0.5, 0.5]);
     assert!((accuracy.max_box_acc_v2() - 5.0 / 3.0 * third).abs() < 1e-12);
 }
+
+#[test]
+fn a_threshold_means_the_same_alone_and_among_a_thousand() {
+    let scores = (0..144u32).map(|i| f64::from(i * 7919 % 1009) / 1008.0).collect();
+    let map = ScoreMap::new(12, 12, scores).unwrap();
+    let object = BoundingBox { x0: 3, y0: 2, x1: 9, y1: 8 };
+    let thresholds = Protocol::thresholds(0.001);
+    for convention in Convention::ALL {
+        let all = overlaps(convention, &map, &[object], &thresholds);
+        for (at, &threshold) in thresholds.iter().enumerate().step_by(37) {
+            let alone = overlaps(convention, &map, &[object], &[threshold]);
+            assert_eq!((alone.largest[0], alone.any[0]), (all.largest[at], all.any[at]), "{threshold}");
+        }
+    }
+}

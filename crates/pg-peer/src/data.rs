@@ -6,9 +6,10 @@ use clap::{Args as ClapArgs, ValueEnum};
 use image::{Rgb, RgbImage};
 use pg_provenance::{Extractor, dilate, resize_rgb};
 use pg_random::Seed;
-use pg_synth::{Batch, CutMix, ResizeMix, Synthesiser};
+use pg_synth::{Batch, CutMix, PuzzleMix, ResizeMix, SalientBatch, Synthesiser};
 use pg_tasks::decode::read_rgb;
 use pg_tasks::normalise::Normalise;
+use rand::RngExt;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::hint::black_box;
@@ -57,6 +58,8 @@ enum Work {
     Cutmix,
     /// ResizeMix of a batch of float images.
     Resizemix,
+    /// PuzzleMix of a batch of float images with smooth saliency, in 16 x 16 blocks.
+    Puzzlemix,
     /// Of a decoded pair: resize both, difference, Otsu's threshold, dilation by 3 pixels.
     Mask,
 }
@@ -109,8 +112,13 @@ fn prepare(args: &Args) -> Result<Box<dyn FnMut() -> Result<()>>> {
             black_box(Normalise::IMAGENET.batch(&images, &Device::Cpu)?);
             Ok(())
         }),
-        Work::Cutmix => mixing(CutMix::default(), count, size)?,
-        Work::Resizemix => mixing(ResizeMix::default(), count, size)?,
+        Work::Cutmix => mixing(CutMix::default(), random_batch(count, size)?),
+        Work::Resizemix => mixing(ResizeMix::default(), random_batch(count, size)?),
+        Work::Puzzlemix => {
+            // The blocks of a picture of 224 pixels have 14 a side.
+            let puzzle = PuzzleMix { blocks: vec![16], neigh_size: 2, ..PuzzleMix::default() };
+            mixing(puzzle, SalientBatch::new(random_batch(count, size)?, smooth_saliency(count, size))?)
+        }
         Work::Mask => {
             let (original, edit) = (read_rgb(&original)?, read_rgb(&edit)?);
             let extractor = Extractor::new(size, size);
@@ -126,19 +134,38 @@ fn prepare(args: &Args) -> Result<Box<dyn FnMut() -> Result<()>>> {
     })
 }
 
-fn mixing<S>(mix: S, count: u32, size: u32) -> Result<Box<dyn FnMut() -> Result<()>>>
+fn mixing<S>(mix: S, input: S::Input) -> Box<dyn FnMut() -> Result<()>>
 where
-    S: Synthesiser<Input = Batch> + 'static,
+    S: Synthesiser + 'static,
+    S::Input: Sized,
 {
-    let (n, side) = (count as usize, size as usize);
-    let pixels = (0..n * 3 * side * side).map(|i| (i % 255) as f32 / 255.0).collect();
-    let batch = Batch::new(pixels, 3, side, side, (0..count).collect())?;
     let mut step = 0;
-    Ok(Box::new(move || {
+    Box::new(move || {
         step += 1;
-        black_box(mix.synthesise(&batch, &mut Seed(0).stream("bench", &[step]))?);
+        black_box(mix.synthesise(&input, &mut Seed(0).stream("bench", &[step]))?);
         Ok(())
-    }))
+    })
+}
+
+fn random_batch(count: u32, size: u32) -> Result<Batch> {
+    let (n, side) = (count as usize, size as usize);
+    let mut rng = Seed(0).stream("pixels", &[]);
+    let pixels = (0..n * 3 * side * side).map(|_| rng.random()).collect();
+    Ok(Batch::new(pixels, 3, side, side, (0..count).collect())?)
+}
+
+/// Hills of random places, one sample after another.
+fn smooth_saliency(count: u32, size: u32) -> Vec<f32> {
+    let mut rng = Seed(0).stream("saliency", &[]);
+    let side = size as f32;
+    let mut hill = || [0; 2].map(|_| rng.random_range(0.0..side));
+    let hills: Vec<[[f32; 2]; 6]> = (0..count).map(|_| std::array::from_fn(|_| hill())).collect();
+    let height = |hills: &[[f32; 2]; 6], at: u32| -> f32 {
+        let (x, y) = ((at % size) as f32, (at / size) as f32);
+        let distance = |hill: &[f32; 2]| (x - hill[0]).hypot(y - hill[1]) / side;
+        hills.iter().map(|hill| (-40.0 * distance(hill).powi(2)).exp()).sum()
+    };
+    hills.iter().flat_map(|hills| (0..size * size).map(move |at| height(hills, at))).collect()
 }
 
 /// A picture of smooth colours and fine texture, and its edit: a disc of another colour, the rest as it was.

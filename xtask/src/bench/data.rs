@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Engine, Options};
 
-const WORKS: [&str; 4] = ["load", "cutmix", "resizemix", "mask"];
+const WORKS: [&str; 5] = ["load", "cutmix", "resizemix", "puzzlemix", "mask"];
 
 /// What `pg-peer data` prints.
 #[derive(Debug, Deserialize, Serialize)]
