@@ -107,7 +107,9 @@ def labelled(salient, colours, i, j, side, beta, gamma, prior):
     unary = np.stack([cost1 + prior[0], (cost1 + cost0) / 2 + prior[1], cost0 + prior[2]], -1)
     steps = np.arange(3) / 2
     between = (steps[:, None] - steps[None]) ** 2
-    label = gco.cut_grid_graph(unary, between, *weights, n_iter=-1, algorithm="swap")
+    # Integers of the authors' scale; pyGCO has no others.
+    unary, *weights = ((1000 * side**2 * costs).astype(np.int32) for costs in (unary, *weights))
+    label = gco.cut_grid_graph(unary, between.astype(np.float32), *weights, n_iter=-1, algorithm="swap")
     return 1 - label.reshape(side, side).astype(np.float32) / 2
 
 

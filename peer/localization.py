@@ -137,10 +137,11 @@ def main():
         start = time.perf_counter()
         values = np.array([overlaps(s, b, every_contour) for s, b in zip(scores, boxes)])
         seconds[every_contour] = time.perf_counter() - start
-        counts[every_contour] = {d: 100 * (values >= d).mean(axis=0).max() for d in DELTAS}
-    expected = {f"box_acc_{100 * d:.0f}": counts[True][d] for d in DELTAS}
-    expected["max_box_acc_v2"] = float(np.mean(list(counts[True].values())))
-    expected["max_box_acc"] = counts[False][0.5]
+        counts[every_contour] = {d: 100 * (values >= d).mean(axis=0) for d in DELTAS}
+    expected = {}
+    for key, percents in [(f"box_acc_{100 * d:.0f}", counts[True][d]) for d in DELTAS] + [("max_box_acc", counts[False][0.5])]:
+        expected[key], expected[key + "_at"] = percents.max(), THRESHOLDS[percents.argmax()]
+    expected["max_box_acc_v2"] = float(np.mean([counts[True][d].max() for d in DELTAS]))
 
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)

@@ -20,7 +20,7 @@ const PYTHON: &str = "peer/.venv/bin/python";
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Measure what happens to images before a step (loading, CutMix, ResizeMix, masks), a thread each, in place of it.
+    /// Measure what happens to images before a step (loading, CutMix, ResizeMix, PuzzleMix, masks), a thread each, in place of it.
     #[arg(long, conflicts_with_all = ["model", "mode"])]
     data: bool,
     /// One model only.

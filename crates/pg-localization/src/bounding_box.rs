@@ -1,6 +1,7 @@
 //! Axis-aligned boxes of pixels and how much two of them overlap.
 
-/// A box whose corner pixels both belong to it: (0, 0, 0, 0) is one pixel.
+/// A box whose corner pixels both belong to it: (0, 0, 0, 0) is one pixel. Published lists, whose ends are exclusive at
+/// times, have boxes that reach one pixel out of their image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoundingBox {
     /// Left column.
@@ -17,18 +18,19 @@ impl BoundingBox {
     /// The one pixel at the origin: what wsolevaluation predicts where nothing exceeds the threshold.
     pub const ORIGIN: Self = Self { x0: 0, y0: 0, x1: 0, y1: 0 };
 
-    /// Intersection over union in 0..=1, counted in pixels.
+    /// Intersection over union in 0..=1, counted in pixels; 0 for a box that ends before it starts.
     pub fn iou(self, other: Self) -> f64 {
-        let side = |start: u32, end: u32| (i64::from(end) - i64::from(start) + 1).max(0);
+        let side = |start: u32, end: u32| (f64::from(end) - f64::from(start) + 1.0).max(0.0);
         let width = side(self.x0.max(other.x0), self.x1.min(other.x1));
         let height = side(self.y0.max(other.y0), self.y1.min(other.y1));
         let area = |b: Self| side(b.x0, b.x1) * side(b.y0, b.y1);
         let intersection = width * height;
-        intersection as f64 / (area(self) + area(other) - intersection) as f64
+        let union = area(self) + area(other) - intersection;
+        if union > 0.0 { intersection / union } else { 0.0 }
     }
 
     /// The box in an image that was resized `from` (width, height) `to` another, each coordinate truncated
-    /// (wsolevaluation, `resize_bbox`).
+    /// (wsolevaluation, `resize_bbox`). Both sizes of `from` are at least 1.
     pub fn resized(self, from: (u32, u32), to: (u32, u32)) -> Self {
         let scale = |v: u32, from: u32, to: u32| (f64::from(v) * f64::from(to) / f64::from(from)) as u32;
         Self {
@@ -39,8 +41,13 @@ impl BoundingBox {
         }
     }
 
+    /// The box cut at the borders of an image of (width, height).
+    pub(crate) fn clamped(self, (width, height): (u32, u32)) -> Self {
+        Self { x1: self.x1.min(width - 1), y1: self.y1.min(height - 1), ..self }
+    }
+
     /// The box in the central crop of `to` (width, height) after a resize to 8/7 of it (224 of 256), truncated; `None`
-    /// if nothing of it is left (SAT's and TS-CAM's test images).
+    /// if nothing of it is left (SAT's test images).
     pub fn center_cropped(self, from: (u32, u32), to: (u32, u32)) -> Option<Self> {
         let axis = |(start, end): (u32, u32), from: u32, to: u32| {
             let resized = (f64::from(to) * 256.0 / 224.0).round();

@@ -63,7 +63,11 @@ impl BoxAccuracy {
 
 impl BoxCounts {
     /// Of no image yet.
+    ///
+    /// # Panics
+    /// Without a threshold.
     pub fn new(convention: Convention, thresholds: &[f64]) -> Self {
+        assert!(!thresholds.is_empty(), "no threshold");
         let zeros = || std::array::from_fn(|_| vec![0; thresholds.len()]);
         Self {
             convention,
@@ -76,7 +80,7 @@ impl BoxCounts {
         }
     }
 
-    /// Counts an image.
+    /// Counts an image, with an overlap at each threshold.
     pub fn add(&mut self, overlaps: &Overlaps, ranked: Option<Ranked>) {
         self.images += 1;
         for (delta, (largest, any)) in DELTAS.iter().zip(self.largest.iter_mut().zip(&mut self.any)) {
@@ -98,8 +102,12 @@ impl BoxCounts {
     }
 
     /// Counts of both sets of images together.
+    ///
+    /// # Panics
+    /// If their thresholds differ.
     #[must_use]
     pub fn merged(mut self, other: Self) -> Self {
+        assert_eq!(self.thresholds, other.thresholds);
         let add =
             |to: &mut Vec<u64>, from: Vec<u64>| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
         self.images += other.images;
@@ -115,9 +123,9 @@ impl BoxCounts {
         self
     }
 
-    /// Share of images, in percent, at each threshold, that any contour localises at `DELTAS[delta]`.
-    pub fn curve(&self, delta: usize) -> Vec<f64> {
-        self.any[delta].iter().map(|&count| self.percent(count)).collect()
+    /// For each of [`DELTAS`] the share of images, in percent, that any contour localises at each threshold.
+    pub fn curves(&self) -> [Vec<f64>; 3] {
+        self.any.each_ref().map(|counts| counts.iter().map(|&count| self.percent(count)).collect())
     }
 
     /// Number of images counted.
@@ -125,7 +133,7 @@ impl BoxCounts {
         self.images
     }
 
-    /// The thresholds of [`BoxCounts::curve`].
+    /// The thresholds of [`BoxCounts::curves`].
     pub fn thresholds(&self) -> &[f64] {
         &self.thresholds
     }
@@ -139,8 +147,12 @@ impl BoxCounts {
     /// The numbers at the thresholds that are best for other images, say of a validation split: what can be reached
     /// without a look at these. Where the others' guesses are not known, Top-1 and Top-5 have the threshold of
     /// localisation alone.
+    ///
+    /// # Panics
+    /// If the thresholds of the two differ.
     #[must_use]
     pub fn at_best_of(&self, other: &Self) -> BoxAccuracy {
+        assert_eq!(self.thresholds, other.thresholds);
         let one = self.convention.one_threshold().then(|| other.best_of_all());
         let at =
             |counts: &[u64], of_other: &[u64]| self.picked(counts, one.unwrap_or_else(|| greatest(of_other)));
@@ -161,11 +173,13 @@ impl BoxCounts {
         if self.convention.any_contour_counts() { &self.any[HALF] } else { &self.largest[HALF] }
     }
 
-    /// The threshold of the most images localised, and classified rightly where that is known.
+    /// See [`Convention::one_threshold`].
     fn best_of_all(&self) -> usize {
         let both: Vec<u64> = match &self.top1 {
-            Some(top1) => self.largest[HALF].iter().zip(top1).map(|(a, b)| a + b).collect(),
-            None => self.largest[HALF].clone(),
+            Some(top1) if self.convention == Convention::Sat => {
+                self.largest[HALF].iter().zip(top1).map(|(a, b)| a + b).collect()
+            }
+            _ => self.largest[HALF].clone(),
         };
         greatest(&both)
     }
@@ -175,7 +189,7 @@ impl BoxCounts {
     }
 
     fn percent(&self, count: u64) -> f64 {
-        count as f64 * 100.0 / self.images as f64
+        count as f64 * 100.0 / self.images.max(1) as f64
     }
 }
 

@@ -19,7 +19,8 @@ pub enum Convention {
     /// wpy1999/SAT: scores above the threshold, the region of most pixels, the central crop of the image; one threshold
     /// for all numbers.
     Sat,
-    /// vasgaowei/TS-CAM: bytes as wsolevaluation, the largest contour, the central crop; one threshold for all numbers.
+    /// vasgaowei/TS-CAM: as wsolevaluation with the largest contour, whose box may reach one pixel out of the image; one
+    /// threshold for all numbers.
     TsCam,
 }
 
@@ -37,8 +38,8 @@ impl Convention {
         }
     }
 
-    /// Whether one threshold, that of the most images found at an overlap of one half, serves all numbers; else each
-    /// number has its own best threshold.
+    /// Whether one threshold serves all numbers: that of the most images localised at an overlap of one half (SAT adds
+    /// those that are also classified rightly, where guesses are known). Else each number has its own best threshold.
     pub fn one_threshold(self) -> bool {
         matches!(self, Self::Sat | Self::TsCam)
     }
@@ -57,7 +58,8 @@ impl Convention {
     ) -> Option<BoundingBox> {
         match self {
             Self::WsolEvaluation | Self::DaWsol => Some(object.resized(size, map)),
-            Self::Sat | Self::TsCam => object.center_cropped(size, map),
+            Self::TsCam => Some(object.resized(size, map).clamped(map)),
+            Self::Sat => object.center_cropped(size, map),
         }
     }
 }

@@ -25,8 +25,12 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// The thresholds 0, `interval`, 2 `interval`, ... below 1, as NumPy's `arange` has them; `interval` is above 0.
+    /// The thresholds 0, `interval`, 2 `interval`, ... below 1, as NumPy's `arange` has them.
+    ///
+    /// # Panics
+    /// If `interval` is not in 1e-6..=1.
     pub fn thresholds(interval: f64) -> Vec<f64> {
+        assert!((1e-6..=1.0).contains(&interval), "interval {interval}");
         let count = (1.0 / interval).ceil() as u32;
         (0..count).map(|i| f64::from(i) * interval).collect()
     }
@@ -59,14 +63,16 @@ pub enum EvaluationError {
 pub struct Counts<C> {
     /// Over all images that could be measured.
     pub counts: C,
-    /// Images whose scores are all zero (of a map that was constant, say), and so show nothing.
+    /// Number of images that could be measured.
+    pub measured: usize,
+    /// How many of them have no score above zero (of a map that was constant, say), and so show nothing.
     pub blank: usize,
     /// Why the others could not be, in the order of the images; empty unless told to keep going.
     pub skipped: Vec<EvaluationError>,
 }
 
-/// Counts of boxes over `images`, all of which have boxes; images without are left out. `ranked` gives for the image at a
-/// position whether it was classified rightly. `tick` is called after each image.
+/// Counts of boxes over those of `images` that have boxes. `ranked` gives for the image at a position whether it was
+/// classified rightly. `tick` is called after each image.
 ///
 /// # Errors
 /// [`EvaluationError`] of the first image that cannot be measured, unless told to keep going.
@@ -79,18 +85,18 @@ pub fn count_boxes(
 ) -> Result<Counts<BoxCounts>, EvaluationError> {
     let Protocol { convention, thresholds, .. } = protocol;
     let empty = || BoxCounts::new(*convention, thresholds);
-    let add = |mut counts: BoxCounts, index: usize, map: &ScoreMap| {
+    let add = |counts: &mut BoxCounts, index: usize, map: &ScoreMap| {
         if let Object::Boxes { size, boxes } = &images[index].object {
             let objects: Vec<_> =
                 boxes.iter().filter_map(|&object| convention.object(object, *size, map.size())).collect();
             counts.add(&overlaps(*convention, map, &objects, thresholds), ranked(index));
         }
-        Ok(counts)
+        Ok(())
     };
     count(images, files, protocol.keep_going, tick, empty, add, BoxCounts::merged)
 }
 
-/// Counts of pixels over `images`, all of which have masks under `root`; images without are left out.
+/// Counts of pixels over those of `images` that have masks, which lie under `root`.
 ///
 /// # Errors
 /// As [`count_boxes`].
@@ -102,16 +108,16 @@ pub fn count_pixels(
     tick: impl Fn() + Sync,
 ) -> Result<Counts<PixelCounts>, EvaluationError> {
     let empty = || PixelCounts::new(&protocol.thresholds);
-    let add = |mut counts: PixelCounts, index: usize, map: &ScoreMap| {
+    let add = |counts: &mut PixelCounts, index: usize, map: &ScoreMap| {
         if let Object::Masks { masks, ignore } = &images[index].object {
             counts.add(map.scores(), &pixels(root, masks, ignore.as_deref(), map.size())?);
         }
-        Ok(counts)
+        Ok(())
     };
     count(images, files, protocol.keep_going, tick, empty, add, PixelCounts::merged)
 }
 
-/// Images that one task reads one after another.
+/// Images that are counted before their counts are merged with those of others.
 const TASK: usize = 16;
 
 fn count<C: Send>(
@@ -120,55 +126,67 @@ fn count<C: Send>(
     keep_going: bool,
     tick: impl Fn() + Sync,
     empty: impl Fn() -> C + Sync,
-    add: impl Fn(C, usize, &ScoreMap) -> Result<C, EvaluationError> + Sync,
+    add: impl Fn(&mut C, usize, &ScoreMap) -> Result<(), EvaluationError> + Sync,
     merged: impl Fn(C, C) -> C + Sync,
 ) -> Result<Counts<C>, EvaluationError> {
-    // The first map that can be read says how large all have to be.
-    let expected = images.iter().find_map(|image| files.read(&image.id).ok()).map(|(map, _)| map.size());
-    let none = || Counts { counts: empty(), blank: 0, skipped: Vec::new() };
-    let one = |mut all: Counts<C>, index: usize| {
-        let map =
-            files.read(&images[index].id).map_err(EvaluationError::from).and_then(
-                |(map, path)| match expected {
-                    Some(expected) if map.size() != expected => {
-                        Err(EvaluationError::Size { path, found: map.size(), expected })
-                    }
-                    _ => Ok(map),
-                },
-            );
-        let counted = match map {
-            Ok(map) => {
-                all.blank += usize::from(map.scores().iter().all(|&score| score == 0.0));
-                add(empty(), index, &map)
+    let expected = first_size(images, files, keep_going)?;
+    let none = || Counts { counts: empty(), measured: 0, blank: 0, skipped: Vec::new() };
+    let measure = |counts: &mut C, index: usize| {
+        let (map, path) = files.read(&images[index].id)?;
+        match expected {
+            Some(expected) if map.size() != expected => {
+                return Err(EvaluationError::Size { path, found: map.size(), expected });
             }
-            Err(error) => Err(error),
-        };
+            _ => add(counts, index, &map)?,
+        }
+        Ok(map.scores().iter().all(|&score| score == 0.0))
+    };
+    // Of several errors the first in the order of the images is told, whichever thread was faster: what comes after one
+    // need not be looked at, what comes before has to.
+    let failed = AtomicUsize::new(usize::MAX);
+    let one = |mut all: Counts<C>, index: usize| {
+        if index > failed.load(Ordering::Relaxed) {
+            return Ok(all);
+        }
+        let measured = measure(&mut all.counts, index);
         tick();
-        match counted {
-            Ok(counts) => all.counts = merged(all.counts, counts),
+        match measured {
+            Ok(blank) => (all.measured, all.blank) = (all.measured + 1, all.blank + usize::from(blank)),
             Err(error) if keep_going => all.skipped.push(error),
-            Err(error) => return Err(error),
+            Err(error) => {
+                failed.fetch_min(index, Ordering::Relaxed);
+                return Err((index, error));
+            }
         }
         Ok(all)
     };
-    // Of several errors the first in the order of the images is told, whichever thread was faster.
-    let failed = AtomicUsize::new(usize::MAX);
-    let part = |(task, indices): (usize, Vec<usize>)| {
-        if task > failed.load(Ordering::Relaxed) {
-            return Ok(none());
+    let join = |a: Result<Counts<C>, Failure>, b: Result<Counts<C>, Failure>| match (a, b) {
+        (Ok(a), Ok(mut b)) => {
+            let mut skipped = a.skipped;
+            skipped.append(&mut b.skipped);
+            let (measured, blank) = (a.measured + b.measured, a.blank + b.blank);
+            Ok(Counts { counts: merged(a.counts, b.counts), measured, blank, skipped })
         }
-        let part = indices.into_iter().try_fold(none(), one);
-        if part.is_err() {
-            failed.fetch_min(task, Ordering::Relaxed);
-        }
-        part
+        (Err(a), Err(b)) => Err(if a.0 < b.0 { a } else { b }),
+        (Err(failure), _) | (_, Err(failure)) => Err(failure),
     };
-    let tasks = (0..images.len()).into_par_iter().chunks(TASK).enumerate();
-    let parts: Vec<Result<Counts<C>, EvaluationError>> = tasks.map(part).collect();
-    parts.into_iter().try_fold(none(), |all, part| {
-        let part = part?;
-        let mut skipped = all.skipped;
-        skipped.extend(part.skipped);
-        Ok(Counts { counts: merged(all.counts, part.counts), blank: all.blank + part.blank, skipped })
-    })
+    let tasks = (0..images.len()).into_par_iter().with_min_len(TASK);
+    let counts = tasks.fold(|| Ok(none()), |all, index| one(all?, index)).reduce(|| Ok(none()), join);
+    counts.map_err(|(_, error)| error)
+}
+
+/// An image's position and what is wrong with it.
+type Failure = (usize, EvaluationError);
+
+/// How large all maps have to be: as the first, or when keeping going as the first that can be read.
+fn first_size(
+    images: &[ImageInfo],
+    files: &ScoreFiles,
+    keep_going: bool,
+) -> Result<Option<(u32, u32)>, EvaluationError> {
+    let mut maps = images.iter().map(|image| files.read(&image.id));
+    if keep_going {
+        return Ok(maps.find_map(Result::ok).map(|(map, _)| map.size()));
+    }
+    Ok(maps.next().transpose()?.map(|(map, _)| map.size()))
 }

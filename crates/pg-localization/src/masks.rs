@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use image::ImageReader;
+
 use crate::pixel_precision::Pixel;
 
 /// A mask that cannot be read.
@@ -36,9 +38,10 @@ pub fn pixels(
 }
 
 fn read(path: &Path, (width, height): (u32, u32)) -> Result<Vec<bool>, MaskError> {
-    let image = image::open(path)
-        .map_err(|error| MaskError { path: path.to_owned(), reason: error.to_string() })?
-        .into_luma8();
+    let malformed = |reason: String| MaskError { path: path.to_owned(), reason };
+    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
+    let image = reader.map_err(|error| malformed(error.to_string()))?.decode();
+    let image = image.map_err(|error| malformed(error.to_string()))?.into_luma8();
     let from = |at: u32, of: u32, size: u32| {
         ((f64::from(at) * f64::from(size) / f64::from(of)) as u32).min(size - 1)
     };

@@ -113,6 +113,16 @@ pub enum MetadataError {
         /// Line of `image_ids.txt` that lists it, from 1.
         listed: usize,
     },
+    /// An image has two regions to ignore.
+    #[error("{}:{line}: image `{id}` has a second region to ignore; name it on the first of its lines only", path.display())]
+    SecondIgnore {
+        /// The file.
+        path: PathBuf,
+        /// The second line, from 1.
+        line: usize,
+        /// The image.
+        id: String,
+    },
     /// A box ends before it starts, or beyond its image.
     #[error("{}:{line}: box {},{},{},{} {problem} (the image is {} x {})", path.display(),
         corners[0], corners[1], corners[2], corners[3], size.0, size.1)]
@@ -148,7 +158,7 @@ impl Metadata {
         }
         let labels = labels(&Lines::read(folder.join("class_labels.txt"))?, &ids, &order)?;
         let localization = Lines::read(folder.join("localization.txt"))?;
-        let objects = if localization.hold_masks(&order) {
+        let objects = if localization.hold_masks() {
             masks(&localization, &ids, &order)?
         } else {
             let sizes = sizes(&Lines::read(folder.join("image_sizes.txt"))?, &ids, &order)?;
@@ -185,11 +195,10 @@ impl Lines {
         (1..).zip(self.text.lines()).filter(|(_, line)| !line.trim().is_empty())
     }
 
-    /// Whether the first line names a mask, not the numbers of a box.
-    fn hold_masks(&self, order: &Positions<'_>) -> bool {
-        let is_number = |field: &str| field.trim().parse::<f64>().is_ok();
-        let first = self.lines().next().and_then(|(_, line)| mask_fields(line, order));
-        first.is_some_and(|(_, mask, _)| !mask.split(',').any(is_number))
+    /// Whether the lines name masks: they end with a path, or nothing, and boxes with a number.
+    fn hold_masks(&self) -> bool {
+        let last = self.lines().next().and_then(|(_, line)| line.rsplit(',').next());
+        last.is_some_and(|field| field.trim().parse::<f64>().is_err())
     }
 
     fn malformed(&self, line: usize, text: &str, expected: &'static str) -> MetadataError {
@@ -307,12 +316,12 @@ fn checked_box(corners: [i64; 4], (width, height): (u32, u32)) -> Result<Boundin
 fn masks(file: &Lines, ids: &Lines, order: &Positions<'_>) -> Result<Vec<Object>, MetadataError> {
     let mut found: Vec<(Vec<PathBuf>, Option<PathBuf>)> = vec![Default::default(); order.len()];
     for (line, text) in file.lines() {
-        let (id, mask, ignore) =
-            mask_fields(text, order).ok_or_else(|| file.malformed(line, text, "path,mask,ignore"))?;
+        let (id, mask, ignore) = mask_fields(text, order)
+            .ok_or_else(|| file.malformed(line, text, "path,mask,ignore with a path of image_ids.txt"))?;
         let (masks, ignored) = &mut found[file.position(line, id, order)?];
         masks.push(PathBuf::from(mask));
         if !ignore.is_empty() && ignored.replace(PathBuf::from(ignore)).is_some() {
-            return Err(MetadataError::Twice { path: file.path.clone(), line, id: ignore.to_owned() });
+            return Err(MetadataError::SecondIgnore { path: file.path.clone(), line, id: id.to_owned() });
         }
     }
     let objects = found

@@ -14,16 +14,17 @@ pub enum Pixel {
 /// Histograms of the scores of object and background pixels over all images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PixelCounts {
-    /// Lower edges of the bins, rising: the thresholds, then 1 for scores of exactly 1.
+    /// Lower edges of the bins, rising: 0, the thresholds, and 1 for scores of exactly 1.
     edges: Vec<f64>,
     object: Vec<u64>,
     background: Vec<u64>,
 }
 
 impl PixelCounts {
-    /// Of no pixel yet. `thresholds` rise from 0 and stay below 1.
+    /// Of no pixel yet. `thresholds` rise and lie in 0..1; all pixels count, also those below the first.
     pub fn new(thresholds: &[f64]) -> Self {
-        let edges: Vec<f64> = thresholds.iter().copied().chain([1.0]).collect();
+        let above_0 = thresholds.iter().copied().filter(|&threshold| threshold > 0.0);
+        let edges: Vec<f64> = std::iter::once(0.0).chain(above_0).chain([1.0]).collect();
         Self { object: vec![0; edges.len()], background: vec![0; edges.len()], edges }
     }
 
@@ -35,7 +36,7 @@ impl PixelCounts {
                 Pixel::Background => &mut self.background,
                 Pixel::Ignored => continue,
             };
-            // Below the first edge there is nothing to count.
+            // NaN alone has no bin.
             if let Some(bin) = self.edges.partition_point(|edge| edge <= score).checked_sub(1) {
                 counts[bin] += 1;
             }
@@ -98,6 +99,13 @@ mod tests {
         assert_eq!(average_precision(&[1.0, 0.0, 0.0, 1.0], &pixels), Some(100.0));
         assert_eq!(average_precision(&[0.4; 4], &pixels), Some(100.0 * (1.0 / 3.0)));
         assert_eq!(average_precision(&[0.4; 4], &[Background; 4]), None);
+    }
+
+    #[test]
+    fn pixels_below_the_first_threshold_count() {
+        let mut counts = PixelCounts::new(&[0.5]);
+        counts.add(&[0.9, 0.1, 0.1], &[Object, Object, Background]);
+        assert_eq!(counts.precision_recall(), [(1.0, 0.5), (2.0 / 3.0, 1.0)]);
     }
 
     #[test]

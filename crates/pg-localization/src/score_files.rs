@@ -214,7 +214,10 @@ fn read_header(path: &Path) -> Result<(Metadata, u64), ScoreFileError> {
     let io = |source| ScoreFileError::Io { path: path.to_owned(), source };
     let malformed = |reason: String| ScoreFileError::Header { path: path.to_owned(), reason };
     let mut file = File::open(path).map_err(io)?;
-    let size = file.metadata().map_err(io)?.len();
+    let size = match file.metadata().map_err(io)? {
+        file if file.is_file() => file.len(),
+        _ => return Err(malformed("neither a folder nor a file".to_owned())),
+    };
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(|_| malformed("too short for a safetensors file".to_owned()))?;
     let length = u64::from_le_bytes(length);

@@ -57,8 +57,8 @@ impl ScoreMap {
         Ok(Self { width, height, scores })
     }
 
-    /// Of any scores: scaled so that the least is 0 and the greatest 1. A constant map, and one with a NaN, becomes zero
-    /// (wsolevaluation, `normalize_scoremap`).
+    /// Of any scores: scaled so that the least is 0 and the greatest 1. A constant map, and one with a NaN or a range
+    /// that is not finite, becomes zero (wsolevaluation, `normalize_scoremap`).
     ///
     /// # Errors
     /// [`ScoreMapError::Size`].

@@ -55,7 +55,8 @@ impl SalientBatch {
 pub struct PuzzleMix {
     /// Both parameters of the Beta distribution of the share aimed at, positive; one draw a batch.
     pub mixup_alpha: f64,
-    /// Blocks a side, of which one is drawn a batch; at least 2, and dividing height and width.
+    /// Blocks a side, of which one is drawn a batch; from 2 to 32, dividing the side of the (square) images. Work grows with
+    /// the fourth power, for an exact transport with the sixth.
     pub blocks: Vec<usize>,
     /// Weight of neighbours that differ.
     pub beta: f64,
@@ -67,9 +68,10 @@ pub struct PuzzleMix {
     pub neigh_size: usize,
     /// Whether and how salient blocks move.
     pub transport: Transport,
-    /// Price of the way of a block.
+    /// Price of the way of a block, positive.
     pub t_eps: f64,
-    /// Each channel's mean and standard deviation by which the images are normalised: colours are compared in [0, 1].
+    /// Each channel's mean and standard deviation by which the images are normalised: colours are
+    /// compared in [0, 1], and cut there.
     pub normalisation: Vec<(f32, f32)>,
 }
 
@@ -113,14 +115,19 @@ impl PuzzleMix {
         positive("PuzzleMix mixup_alpha", self.mixup_alpha)?;
         not_negative("PuzzleMix beta", self.beta)?;
         not_negative("PuzzleMix eta", self.eta)?;
-        not_negative("PuzzleMix t_eps", self.t_eps)?;
+        positive("PuzzleMix t_eps", self.t_eps)?;
         check("PuzzleMix gamma", self.gamma, "a number in [0, 1]", (0.0..=1.0).contains(&self.gamma))?;
         check("PuzzleMix neigh_size", self.neigh_size as f64, "at least 1", self.neigh_size > 0)?;
-        let expected = "one or more numbers from 2, each dividing height and width";
+        check(
+            "image height",
+            batch.height() as f64,
+            "images as high as wide",
+            batch.height() == batch.width(),
+        )?;
+        let expected = "one or more numbers from 2 to 32 that divide the size of the images";
         check("PuzzleMix blocks", 0.0, expected, !self.blocks.is_empty())?;
         for &blocks in &self.blocks {
-            let divides = |size: usize| blocks >= 2 && size.is_multiple_of(blocks);
-            let fits = batch.height() == batch.width() && divides(batch.height());
+            let fits = (2..=32).contains(&blocks) && batch.width().is_multiple_of(blocks);
             check("PuzzleMix blocks", blocks as f64, expected, fits)?;
         }
         let channels = self.normalisation.len();
@@ -130,6 +137,10 @@ impl PuzzleMix {
             "a pair for each channel, or none",
             channels == 0 || channels == batch.channels(),
         )?;
+        for &(mean, std) in &self.normalisation {
+            check("PuzzleMix mean", f64::from(mean), "a finite number", mean.is_finite())?;
+            positive("PuzzleMix std", f64::from(std))?;
+        }
         let refused = |_| SynthError::Parameter {
             name: "PuzzleMix mixup_alpha",
             value: self.mixup_alpha,
@@ -151,7 +162,8 @@ impl PuzzleMix {
         let colours =
             batch.sample(index).chunks_exact(size * size).enumerate().flat_map(|(channel, plane)| {
                 let (mean, std) = self.normalisation.get(channel).copied().unwrap_or((0.0, 1.0));
-                let colour = move |value: f64| value * f64::from(std) + f64::from(mean);
+                // Outside [0, 1] a seam could weigh less than nothing, and the minimum would be none.
+                let colour = move |value: f64| (value * f64::from(std) + f64::from(mean)).clamp(0.0, 1.0);
                 means(plane, size, cell).into_iter().map(colour)
             });
         Blocks { saliency, colours: colours.collect(), channels, fine: block / cell }
@@ -372,6 +384,8 @@ mod tests {
             PuzzleMix { gamma: 1.5, ..PuzzleMix::default() },
             PuzzleMix { eta: f64::NAN, ..PuzzleMix::default() },
             PuzzleMix { t_eps: f64::INFINITY, ..PuzzleMix::default() },
+            PuzzleMix { t_eps: 0.0, ..PuzzleMix::default() },
+            PuzzleMix { normalisation: vec![(0.5, 0.0); 3], ..PuzzleMix::default() },
             PuzzleMix { neigh_size: 0, ..PuzzleMix::default() },
             PuzzleMix { normalisation: vec![(0.5, 0.2)], ..PuzzleMix::default() },
         ] {

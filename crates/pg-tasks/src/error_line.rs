@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-/// An error and its causes in one line, without what a cause repeats of its effect.
+/// An error and its causes in one line: of each the first line, without what a cause repeats of its effect.
 pub fn error_line(error: &dyn Error) -> String {
     let mut text = String::new();
     let mut next = Some(error);

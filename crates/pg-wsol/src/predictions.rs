@@ -89,8 +89,11 @@ impl Predictions {
             place.ok_or_else(|| PredictionsError::Column { path: path.to_owned(), column: name })
         };
         let (image, top1) = (column("image")?, column("top1")?);
-        let rest: Result<Vec<usize>, _> = ["top2", "top3", "top4", "top5"].map(column).into_iter().collect();
-        let tops: Vec<usize> = std::iter::once(top1).chain(rest.unwrap_or_default()).collect();
+        let mut tops = vec![top1];
+        let others = ["top2", "top3", "top4", "top5"];
+        if header.iter().any(|column| others.contains(&column)) {
+            tops.extend(others.into_iter().map(column).collect::<Result<Vec<usize>, _>>()?);
+        }
         let mut guesses = HashMap::new();
         for record in reader.records() {
             let record = record.map_err(csv)?;

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use pg_localization::{BoxCounts, DELTAS, PixelCounts};
+use pg_localization::{AtThreshold, BoxCounts, DELTAS, PixelCounts};
 use pg_tasks::run_dir::{RunDirError, write_atomically};
 use plotters::prelude::*;
 
@@ -41,13 +41,12 @@ struct Curve {
 /// If it cannot be written.
 pub fn write(counts: &BoxCounts, path: &Path) -> Result<(), CurvesError> {
     let best = counts.best();
-    let curves: Vec<Curve> = (0..DELTAS.len())
-        .map(|delta| Curve {
-            name: format!("overlap {:.1}: {:.1} %", DELTAS[delta], best.by_delta[delta].percent),
-            points: counts.thresholds().iter().copied().zip(counts.curve(delta)).collect(),
-            mark: Some((best.by_delta[delta].threshold, best.by_delta[delta].percent)),
-        })
-        .collect();
+    let curve = |((delta, best), percents): ((&f64, AtThreshold), Vec<f64>)| Curve {
+        name: format!("overlap {delta:.1}: {:.1} %", best.percent),
+        points: counts.thresholds().iter().copied().zip(percents).collect(),
+        mark: Some((best.threshold, best.percent)),
+    };
+    let curves: Vec<Curve> = DELTAS.iter().zip(best.by_delta).zip(counts.curves()).map(curve).collect();
     let title = format!("MaxBoxAccV2 {:.2} %", best.max_box_acc_v2());
     write_chart(&title, ["threshold of the scores", "images localised, %"], &curves, path)
 }

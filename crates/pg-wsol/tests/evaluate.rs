@@ -176,6 +176,8 @@ fn classification_counts_in_top1_and_top5() {
     data.assert_fails(&["--predictions", "guesses.csv"], 1, "guesses.csv: no line for image `a/two.jpg`");
     fs::write(data.path("guesses.csv"), "image,top1\na/one.jpg,-1\n").unwrap();
     data.assert_fails(&["--predictions", "guesses.csv"], 1, "guesses.csv:2: `-1` is not a class");
+    fs::write(data.path("guesses.csv"), "image,top1,top2\n").unwrap();
+    data.assert_fails(&["--predictions", "guesses.csv"], 1, "no column `top3`");
     fs::write(data.path("guesses.csv"), "name,top1\n").unwrap();
     data.assert_fails(&["--predictions", "guesses.csv"], 1, "no column `image`");
     data.assert_fails(&["--predictions", "nowhere.csv"], 1, "nowhere.csv: ");
@@ -211,7 +213,27 @@ fn curves_are_drawn() {
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let data = Data::new();
-    assert_eq!(data.numbers(&["--threads", "1"]), data.numbers(&["--threads", "3"]));
+    let ids: Vec<String> = (0..120).map(|i| format!("{i}.png")).collect();
+    let lines = |of: &dyn Fn(usize, &str) -> String| {
+        ids.iter().enumerate().map(|(i, id)| of(i, id)).collect::<Vec<_>>().join("\n")
+    };
+    data.metadata("test", "image_ids.txt", &ids.join("\n"));
+    data.metadata("test", "class_labels.txt", &lines(&|i, id| format!("{id},{i}")));
+    data.metadata("test", "image_sizes.txt", &lines(&|_, id| format!("{id},32,32")));
+    data.metadata("test", "localization.txt", &lines(&|i, id| format!("{id},2,3,{},20", 5 + i % 20)));
+    for (i, id) in ids.iter().enumerate() {
+        if i % 37 != 30 {
+            data.map(id, &scores([2, 3, 12, 5 + i % 16]));
+        }
+    }
+    let run = |threads, more: &[&str]| {
+        let output = data.run(&[&["--threads", threads], more].concat());
+        (output.status.code(), output.stdout, String::from_utf8(output.stderr).unwrap())
+    };
+    for more in [&["--keep-going"][..], &[]] {
+        assert_eq!(run("1", more), run("4", more));
+    }
+    assert!(run("4", &[]).2.contains("no score map of image `30.png`"));
 }
 
 #[test]
@@ -278,7 +300,7 @@ fn maps_that_cannot_be_used_are_named() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{stderr}");
         assert!(stderr.contains(&format!("skipped: {message}")), "{stderr}");
-        assert!(stderr.contains("1 of 3 images were left out"), "{stderr}");
+        assert!(stderr.contains("test: 1 of 3 images were left out"), "{stderr}");
         let row: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!((row["images"].as_u64(), row["max_box_acc_v2"].as_f64()), (Some(2), Some(100.0)));
     }
@@ -290,7 +312,7 @@ fn a_blank_map_is_scored_and_mentioned() {
     let data = Data::new();
     data.map("a/two.jpg", &[0.0; SIDE * SIDE]);
     let output = data.run(&["--json"]);
-    assert!(String::from_utf8(output.stderr).unwrap().contains("1 score maps are all zero"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("test: 1 of 3 score maps are all zero"));
     let row: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(row["max_box_acc"].as_f64(), Some(200.0 / 3.0));
     // Scaled, any constant map is blank.
@@ -342,7 +364,7 @@ fn metadata_that_cannot_be_used_is_named() {
     fs::write(data.path("metadata/test/image_ids.txt"), b"\xff\xfe").unwrap();
     data.assert_fails(&[], 1, "image_ids.txt: is not UTF-8");
     data.assert_fails(&["--split", "none"], 1, "metadata/none/image_ids.txt: ");
-    data.assert_fails(&["--scoremaps", "nowhere"], 1, "image_ids.txt: is not UTF-8");
+    Data::new().assert_fails(&["--scoremaps", "nowhere"], 1, "nowhere: ");
     data.assert_fails(&["--interval", "0"], 2, "expected a number from 0.0001 to 0.5");
     data.assert_fails(&["--thresholds", "0.1,1"], 2, "expected numbers from 0 to below 1");
     data.assert_fails(&["--threads", "0"], 2, "0 is not in 1..");
@@ -367,7 +389,8 @@ fn masks_give_the_precision_of_pixels() {
     assert_eq!((row["pxap"].as_f64(), row["images"].as_u64()), (Some(100.0), Some(3)));
     assert!(fs::read_to_string(data.path("precision.svg")).unwrap().contains("PxAP 100.00 %"));
 
-    data.assert_fails(&[], 1, "localization.txt lists masks; name their folder with --masks");
+    data.assert_fails(&[], 1, "metadata/test/localization.txt: lists masks; name their folder with --masks");
+    data.assert_fails(&["--masks", "masks", "--thresholds", "0.5"], 1, "--thresholds is for boxes");
     data.assert_fails(&["--masks", "masks", "--convention", "sat"], 1, "--convention is for boxes");
     fs::write(data.path("masks/a/two.png"), b"no picture").unwrap();
     data.assert_fails(&["--masks", "masks"], 1, "masks/a/two.png: ");

@@ -43,6 +43,7 @@ impl Energy {
             network.join(b, sink, costs[2] - least, 0.0);
         }
         for &(i, j, weight) in &self.edges {
+            debug_assert!(weight >= 0.0, "{weight}");
             let (a, b) = ([2 * i, 2 * j], [2 * i + 1, 2 * j + 1]);
             network.join(a[0], a[1], weight / 4.0, weight / 4.0);
             network.join(b[0], b[1], weight / 4.0, weight / 4.0);

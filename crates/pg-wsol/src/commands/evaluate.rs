@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pg_localization::{
-    AtThreshold, BoxAccuracy, BoxCounts, Convention, Counts, DELTAS, ImageInfo, Metadata, Object,
-    PixelCounts, Protocol, ScoreFiles, count_boxes, count_pixels,
+    AtThreshold, BoxAccuracy, BoxCounts, Convention, Counts, DELTAS, ImageInfo, Metadata, Object, Protocol,
+    ScoreFiles, count_boxes, count_pixels,
 };
 use pg_wsol::predictions::Predictions;
 use pg_wsol::threshold_curves;
@@ -30,6 +30,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     masks: Option<PathBuf>,
     /// A classifier's guesses, for Top-1 and Top-5 Loc: CSV with the columns image, top1 and, for Top-5, top2 to top5.
+    /// With --convention sat they also help to choose the threshold.
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
     /// Score maps of the val split: choose thresholds on it, and report what they give on this split, too.
@@ -89,14 +90,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             .build_global()
             .context("cannot start the threads")?;
     }
-    let images = Metadata::read(&args.metadata.join(&args.split))?.images;
-    let with_masks = images.iter().all(|image| matches!(image.object, Object::Masks { .. }));
-    match (&args.masks, with_masks) {
+    let folder = args.metadata.join(&args.split);
+    let images = Metadata::read(&folder)?.images;
+    let list = folder.join("localization.txt");
+    match (&args.masks, has_masks(&images)) {
         (Some(root), true) => pixels(args, &images, root),
-        (None, true) => bail!("localization.txt lists masks; name their folder with --masks"),
-        (Some(_), false) => bail!("localization.txt lists boxes; --masks is for masks"),
+        (None, true) => bail!("{}: lists masks; name their folder with --masks", list.display()),
+        (Some(_), false) => bail!("{}: lists boxes; --masks is for masks", list.display()),
         (None, false) => boxes(args, &images),
     }
+}
+
+fn has_masks(images: &[ImageInfo]) -> bool {
+    images.iter().all(|image| matches!(image.object, Object::Masks { .. }))
 }
 
 impl Args {
@@ -124,11 +130,8 @@ impl Args {
 }
 
 fn boxes(args: &Args, images: &[ImageInfo]) -> Result<()> {
-    let counts = count_split(args, images, &args.scoremaps, args.predictions.as_deref())?;
+    let counts = count_split(args, &args.split, images, &args.scoremaps, args.predictions.as_deref())?;
     let val = args.val_scoremaps.as_ref().map(|path| val_counts(args, path)).transpose()?;
-    if let Some(path) = &args.plot {
-        threshold_curves::write(&counts, path)?;
-    }
     let best = counts.best();
     let honest = val.map(|val| counts.at_best_of(&val));
     if args.json {
@@ -139,19 +142,24 @@ fn boxes(args: &Args, images: &[ImageInfo]) -> Result<()> {
         ]);
         add_json(&mut row, "", &best);
         honest.iter().for_each(|honest| add_json(&mut row, "val_threshold_", honest));
-        return say(&Value::Object(row).to_string());
+        say(&Value::Object(row).to_string())?;
+    } else {
+        let mut text =
+            format!("{}: {} images, convention {}\n", args.split, best.images, args.convention.name());
+        add_text(&mut text, &best);
+        if let Some(honest) = &honest {
+            text.push_str("\nat the thresholds that are best on val\n");
+            add_text(&mut text, honest);
+        }
+        say(text.trim_end())?;
     }
-    let mut text = format!("{}: {} images, convention {}\n", args.split, best.images, args.convention.name());
-    add_text(&mut text, &best);
-    if let Some(honest) = &honest {
-        text.push_str("\nat the thresholds that are best on val\n");
-        add_text(&mut text, honest);
-    }
-    say(text.trim_end())
+    // After the numbers: a picture that cannot be written does not lose them.
+    args.plot.iter().try_for_each(|path| Ok(threshold_curves::write(&counts, path)?))
 }
 
 fn count_split(
     args: &Args,
+    split: &str,
     images: &[ImageInfo],
     scoremaps: &Path,
     predictions: Option<&Path>,
@@ -166,17 +174,24 @@ fn count_split(
         || bar.inc(1),
     );
     bar.finish_and_clear();
-    told(counted?, images.len(), |counts| counts.images())
+    let counted = counted?;
+    tell(split, images.len(), &counted)?;
+    Ok(counted.counts)
 }
 
 /// Thresholds that other thresholds are chosen by know nothing of classes.
 fn val_counts(args: &Args, scoremaps: &Path) -> Result<BoxCounts> {
-    let images = Metadata::read(&args.metadata.join("val"))?.images;
-    count_split(args, &images, scoremaps, None)
+    let folder = args.metadata.join("val");
+    let images = Metadata::read(&folder)?.images;
+    if has_masks(&images) {
+        bail!("{}: lists masks; thresholds are chosen by boxes", folder.join("localization.txt").display());
+    }
+    count_split(args, "val", &images, scoremaps, None)
 }
 
 fn pixels(args: &Args, images: &[ImageInfo], root: &Path) -> Result<()> {
     for (given, flag) in [
+        (!args.thresholds.is_empty(), "thresholds"),
         (args.predictions.is_some(), "predictions"),
         (args.val_scoremaps.is_some(), "val-scoremaps"),
         (args.convention != Convention::WsolEvaluation, "convention"),
@@ -189,34 +204,33 @@ fn pixels(args: &Args, images: &[ImageInfo], root: &Path) -> Result<()> {
     let files = args.files(&args.scoremaps, images)?;
     let counted = count_pixels(images, &files, root, &args.protocol(), || bar.inc(1));
     bar.finish_and_clear();
-    let skipped = counted.as_ref().map_or(0, |counted| counted.skipped.len());
-    let counts: PixelCounts = told(counted?, images.len(), |_| (images.len() - skipped) as u64)?;
+    let counted = counted?;
+    tell(&args.split, images.len(), &counted)?;
+    let Counts { counts, measured, .. } = counted;
     let precision =
         counts.average_precision().context("no pixel of any mask is an object; are these the masks?")?;
-    if let Some(path) = &args.plot {
-        threshold_curves::write_precision(&counts, path)?;
-    }
-    let measured = images.len() - skipped;
     if args.json {
-        return say(&json!({ "split": args.split, "images": measured, "pxap": precision }).to_string());
+        say(&json!({ "split": args.split, "images": measured, "pxap": precision }).to_string())?;
+    } else {
+        say(&format!("{}: {measured} images\nPxAP  {precision:>8.3} %", args.split))?;
     }
-    say(&format!("{}: {measured} images\nPxAP  {precision:>8.3} %", args.split))
+    args.plot.iter().try_for_each(|path| Ok(threshold_curves::write_precision(&counts, path)?))
 }
 
 /// Says on standard error what was left out, and what may surprise; an error if nothing is left.
-fn told<C>(counted: Counts<C>, images: usize, measured: impl Fn(&C) -> u64) -> Result<C> {
-    let Counts { counts, blank, skipped } = counted;
+fn tell<C>(split: &str, images: usize, counted: &Counts<C>) -> Result<()> {
+    let Counts { measured, blank, skipped, .. } = counted;
     skipped.iter().for_each(|error| eprintln!("skipped: {error}"));
     if !skipped.is_empty() {
-        eprintln!("{} of {images} images were left out", skipped.len());
+        eprintln!("{split}: {} of {images} images were left out", skipped.len());
     }
-    if blank > 0 {
-        eprintln!("{blank} score maps are all zero: they find nothing");
+    if *blank > 0 {
+        eprintln!("{split}: {blank} of {measured} score maps are all zero, and find nothing");
     }
-    if measured(&counts) == 0 {
-        bail!("no image could be measured");
+    if *measured == 0 {
+        bail!("{split}: no image could be measured");
     }
-    Ok(counts)
+    Ok(())
 }
 
 /// The numbers with their names, in the order in which they are reported.
