@@ -44,15 +44,21 @@ pub(super) fn exact(saliency: &[f64], shown: &[bool], side: usize, t_eps: f64) -
     assignment(&costs(saliency, shown, side, t_eps), saliency.len()).into_iter().map(Some).collect()
 }
 
+/// (block, place), row by row.
 fn costs(saliency: &[f64], shown: &[bool], side: usize, t_eps: f64) -> Vec<f64> {
     let scale = t_eps / ((side - 1) * (side - 1)) as f64;
-    let distance = |i: usize, j: usize| {
-        let (x, y) = ((i % side).abs_diff(j % side), (i / side).abs_diff(j / side));
-        (x * x + y * y) as f64 * scale
-    };
-    let blocks = saliency.len();
-    let cost = |i: usize, j: usize| distance(i, j) - if shown[j] { saliency[i] } else { 0.0 };
-    (0..blocks * blocks).map(|at| cost(at / blocks, at % blocks)).collect()
+    // Column, row, and 1 where the place is shown, of each place.
+    let places: Vec<[f64; 3]> = (0..saliency.len())
+        .map(|place| [(place % side) as f64, (place / side) as f64, f64::from(u8::from(shown[place]))])
+        .collect();
+    let mut costs = Vec::with_capacity(saliency.len() * places.len());
+    for (saliency, [x, y, _]) in saliency.iter().zip(&places) {
+        let cost = |[to_x, to_y, shown]: &[f64; 3]| {
+            ((x - to_x) * (x - to_x) + (y - to_y) * (y - to_y)) * scale - shown * saliency
+        };
+        costs.extend(places.iter().map(cost));
+    }
+    costs
 }
 
 /// For each column of a square matrix the row assigned to it, at least cost in all (Kuhn and Munkres, with shortest
