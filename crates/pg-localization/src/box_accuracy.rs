@@ -128,11 +128,6 @@ impl BoxCounts {
         self.any.each_ref().map(|counts| counts.iter().map(|&count| self.percent(count)).collect())
     }
 
-    /// Number of images counted.
-    pub fn images(&self) -> u64 {
-        self.images
-    }
-
     /// The thresholds of [`BoxCounts::curves`].
     pub fn thresholds(&self) -> &[f64] {
         &self.thresholds

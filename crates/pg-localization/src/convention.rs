@@ -112,6 +112,8 @@ enum Overhang {
 /// The contours of a map of bytes above integer thresholds, as OpenCV finds them.
 struct Contours<'a> {
     bytes: Vec<u8>,
+    /// Where each pixel enters a sweep from the highest threshold down: a byte b is above the thresholds below it.
+    entry: Vec<u8>,
     size: (u32, u32),
     maximum: u8,
     objects: &'a [BoundingBox],
@@ -122,19 +124,18 @@ impl<'a> Contours<'a> {
     fn new(map: &ScoreMap, objects: &'a [BoundingBox], overhang: Overhang) -> Self {
         let bytes = map.bytes();
         let maximum = bytes.iter().copied().max().unwrap_or(0);
-        Self { bytes, size: map.size(), maximum, objects, overhang }
+        let entry = bytes.iter().map(|&byte| 255 - byte).collect();
+        Self { bytes, entry, size: map.size(), maximum, objects, overhang }
     }
 
     /// With the contour of the largest area at each threshold; of several, the one that starts last.
     fn largest(&self, thresholds: &[f64]) -> Vec<f64> {
         let (width, height) = self.size;
-        // A byte b is above the thresholds below it: it enters the sweep, which starts at the highest, at 255 - b.
-        let entry: Vec<u8> = self.bytes.iter().map(|&b| 255 - b).collect();
-        let best = best_of_each_step(&entry, width as usize, Neighbours::Eight, |step, region| {
+        let best = best_of_each_step(&self.entry, width as usize, Neighbours::Eight, |step, region| {
             let inside = |x: i64, y: i64| {
                 (0..i64::from(width)).contains(&x)
                     && (0..i64::from(height)).contains(&y)
-                    && usize::from(entry[(y * i64::from(width) + x) as usize]) <= step
+                    && usize::from(self.entry[(y * i64::from(width) + x) as usize]) <= step
             };
             let area = doubled_area(region, width as usize, inside);
             (area, region.first, self.overlap(region, 0))
@@ -145,9 +146,8 @@ impl<'a> Contours<'a> {
     /// With all contours at each threshold: those of regions, and those of holes, which run through the pixels around.
     fn any(&self, thresholds: &[f64]) -> Vec<f64> {
         let width = self.size.0 as usize;
-        let entry: Vec<u8> = self.bytes.iter().map(|&b| 255 - b).collect();
         let regions =
-            best_of_each_step(&entry, width, Neighbours::Eight, |_, region| self.overlap(region, 0));
+            best_of_each_step(&self.entry, width, Neighbours::Eight, |_, region| self.overlap(region, 0));
         // A byte is background of its own threshold and all above.
         let holes = best_of_each_step(&self.bytes, width, Neighbours::Four, |_, region| {
             if region.touches_border(self.size) { 0.0 } else { self.overlap(region, 1) }

@@ -12,7 +12,7 @@ use crate::run_dir::{RunDirError, write_atomically};
 /// Width and height of one panel in pixels.
 const PANEL: (u32, u32) = (380, 260);
 /// Okabe & Ito's colours, which stay apart for colour-blind readers.
-const COLOURS: [RGBColor; 6] = [
+pub const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -76,8 +76,16 @@ impl Panel {
 /// # Errors
 /// If the file cannot be written.
 pub fn write_curves(results: &Results, path: &Path) -> Result<(), CurvesError> {
-    let svg = svg(&panels(results))
-        .map_err(|error| CurvesError::Draw { path: path.to_owned(), reason: error.to_string() })?;
+    write_svg(path, svg(&panels(results)))
+}
+
+/// Writes a drawing, whole or not at all.
+///
+/// # Errors
+/// If it could not be drawn, or cannot be written.
+pub fn write_svg(path: &Path, drawn: Result<String, Box<dyn std::error::Error>>) -> Result<(), CurvesError> {
+    let svg =
+        drawn.map_err(|error| CurvesError::Draw { path: path.to_owned(), reason: error.to_string() })?;
     Ok(write_atomically(path, |file| file.write_all(svg.as_bytes()))?)
 }
 

@@ -1,32 +1,13 @@
 //! Accuracy against the threshold of the scores, as a picture.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pg_localization::{AtThreshold, BoxCounts, DELTAS, PixelCounts};
-use pg_tasks::run_dir::{RunDirError, write_atomically};
+use pg_tasks::curves::{COLOURS, CurvesError, write_svg};
 use plotters::prelude::*;
 
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (720, 440);
-/// Okabe & Ito's colours, which stay apart for colour-blind readers.
-const COLOURS: [RGBColor; 3] = [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115)];
-
-/// Why a picture could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum CurvesError {
-    /// The file could not be written.
-    #[error(transparent)]
-    Write(#[from] RunDirError),
-    /// The drawing failed.
-    #[error("{}: the curves could not be drawn ({reason})", path.display())]
-    Draw {
-        /// The file.
-        path: PathBuf,
-        /// What the plotting library said.
-        reason: String,
-    },
-}
 
 struct Curve {
     name: String,
@@ -48,7 +29,7 @@ pub fn write(counts: &BoxCounts, path: &Path) -> Result<(), CurvesError> {
     };
     let curves: Vec<Curve> = DELTAS.iter().zip(best.by_delta).zip(counts.curves()).map(curve).collect();
     let title = format!("MaxBoxAccV2 {:.2} %", best.max_box_acc_v2());
-    write_chart(&title, ["threshold of the scores", "images localised, %"], &curves, path)
+    write_svg(path, svg(&title, ["threshold of the scores", "images localised, %"], &curves))
 }
 
 /// Writes precision over recall to an SVG file.
@@ -59,13 +40,7 @@ pub fn write_precision(counts: &PixelCounts, path: &Path) -> Result<(), CurvesEr
     let points = counts.precision_recall().into_iter().map(|(p, r)| (r, 100.0 * p)).collect();
     let curve = Curve { name: "precision".to_owned(), points, mark: None };
     let title = format!("PxAP {:.2} %", counts.average_precision().unwrap_or(f64::NAN));
-    write_chart(&title, ["recall", "precision, %"], &[curve], path)
-}
-
-fn write_chart(title: &str, axes: [&str; 2], curves: &[Curve], path: &Path) -> Result<(), CurvesError> {
-    let svg = svg(title, axes, curves)
-        .map_err(|error| CurvesError::Draw { path: path.to_owned(), reason: error.to_string() })?;
-    Ok(write_atomically(path, |file| file.write_all(svg.as_bytes()))?)
+    write_svg(path, svg(&title, ["recall", "precision, %"], &[curve]))
 }
 
 fn svg(title: &str, axes: [&str; 2], curves: &[Curve]) -> Result<String, Box<dyn std::error::Error>> {
