@@ -60,7 +60,7 @@ impl<'a> Classifier<'a> {
         evaluator: Evaluator<'a>,
         device: &Device,
     ) -> Self {
-        let guidance = Guidance { independent_samples: !model.mixes_samples(), ..config.guidance() };
+        let guidance = config.guidance(model);
         Self { model, dataset, samples, guidance, config, class_weights, evaluator, device: device.clone() }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use pg_grad::{Guidance, Lazy, Norm, Score, Strategy};
-use pg_models::{MODEL_NAMES, ModelSpec};
+use pg_models::{MODEL_NAMES, Model, ModelSpec};
 use pg_provenance::{Difference, Histogram};
 use pg_tasks::schedule::Schedule;
 use serde::de::DeserializeOwned;
@@ -759,8 +759,13 @@ impl Config {
         idle(none && self.top_k > 0, "top-k", when, advice)
     }
 
-    /// The guidance that these settings describe.
-    pub fn guidance(&self) -> Guidance {
+    /// The guidance of `model` that these settings describe.
+    pub fn guidance(&self, model: &Model) -> Guidance {
+        let step = if model.is_piecewise_linear() {
+            Strategy::PIECEWISE_LINEAR_STEP
+        } else {
+            Strategy::DEFAULT_STEP
+        };
         Guidance {
             score: match self.score {
                 ScoreName::Logit => Score::Logit,
@@ -772,7 +777,7 @@ impl Config {
             },
             strategy: match self.strategy {
                 StrategyName::Exact => Strategy::Exact,
-                StrategyName::FiniteDifference => Strategy::FiniteDifference { step: Strategy::DEFAULT_STEP },
+                StrategyName::FiniteDifference => Strategy::FiniteDifference { step },
             },
             lazy: if self.every > 1 {
                 Lazy::EverySteps(self.every)
@@ -781,6 +786,7 @@ impl Config {
             } else {
                 Lazy::Always
             },
+            independent_samples: !model.mixes_samples(),
             ..Guidance::new(self.alpha)
         }
     }

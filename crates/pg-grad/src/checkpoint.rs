@@ -9,6 +9,7 @@
 //! ```
 
 use crate::error::{Error, Result};
+use crate::gates;
 use crate::pass::{self, Pass};
 use crate::step::Forward;
 use crate::tape;
@@ -37,6 +38,7 @@ pub fn checkpoint<E: Into<Error>>(
         run: Rc::new(move |x, forward| part(x, forward).map_err(E::into)),
         x: x.clone(),
         variables: Rc::default(),
+        gates: gates::mark(),
     };
     let (y, variables) = tape::nested(|| {
         let input = part.input()?;
@@ -61,6 +63,8 @@ struct Part {
     run: Rc<Run>,
     x: Tensor,
     variables: Rc<[TensorId]>,
+    /// As they were when the part ran first.
+    gates: gates::Mode,
 }
 
 impl Part {
@@ -71,7 +75,7 @@ impl Part {
     }
 
     fn again(&self, x: &Tensor) -> Result<Tensor> {
-        pass::during(Pass::Full, || (self.run)(x, Forward::Probe))
+        gates::resume(&self.gates, || pass::during(Pass::Full, || (self.run)(x, Forward::Probe)))
     }
 
     /// Of x and the variables. Unless this is the last pass, that of x alone, and it is recorded.

@@ -25,6 +25,12 @@ pub enum Error {
     /// A checkpointed part of a network reads more than it was given.
     #[error("a checkpointed part may depend on its input and on variables, not on other tensors of the step")]
     CheckpointReads,
+    /// A displaced pass came to other rectifiers or poolings than the pass it belongs to.
+    #[error(
+        "the network took another way through its rectifiers and poolings in a displaced pass; let it run the same \
+         operations in every pass of a step, or use Strategy::Exact"
+    )]
+    OtherGates,
     /// A shape does not fit.
     #[error("{what} has shape {actual:?}, expected {expected}")]
     Shape {

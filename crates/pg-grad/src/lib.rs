@@ -43,6 +43,7 @@
 mod allocator;
 mod checkpoint;
 mod error;
+mod gates;
 mod guidance;
 mod input_gradient;
 mod lazy;

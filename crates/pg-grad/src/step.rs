@@ -1,6 +1,7 @@
 //! One guided training step: the losses and the gradient of L_cls + alpha * L_PG by every variable.
 
 use crate::error::{Error, Result};
+use crate::gates::{self, Gates};
 use crate::guidance::{Guidance, Reduction, Strategy};
 use crate::input_gradient::{input_gradient_detached, summed_score};
 use crate::lazy::Turn;
@@ -99,10 +100,10 @@ impl Guidance {
         criterion: impl Fn(&Tensor) -> StdResult<Tensor, C>,
     ) -> Result<Step> {
         let x = Var::from_tensor(&x.detach())?;
-        let logits = network(&x, Forward::Main).map_err(N::into)?;
+        let (logits, gates) = self.noted(strength, || network(&x, Forward::Main).map_err(N::into))?;
         let loss_cls = criterion(&logits).map_err(C::into)?;
         let (loss_pg, gradients) =
-            self.differentiate(&x, &logits, &loss_cls, provenance, strength, network)?;
+            self.differentiate(&x, (&logits, &gates), &loss_cls, provenance, strength, network)?;
         Ok(Step { logits: logits.detach(), loss_cls: scalar(&loss_cls)?, loss_pg: Some(loss_pg), gradients })
     }
 
@@ -119,7 +120,8 @@ impl Guidance {
     ) -> Result<Step> {
         let x = x.detach();
         let guided = Var::from_tensor(&x.index_select(&split.guided, 0)?)?;
-        let logits_of_guided = network(&guided, Forward::Main).map_err(N::into)?;
+        let (logits_of_guided, gates) =
+            self.noted(strength, || network(&guided, Forward::Main).map_err(N::into))?;
         let others = x.index_select(&split.others, 0)?;
         let logits_of_others = network(&others, Forward::Main).map_err(N::into)?;
         let logits =
@@ -133,7 +135,7 @@ impl Guidance {
         let provenance = provenance.select(&split.guided)?;
         let (loss_pg, gradients) = self.differentiate(
             &guided,
-            &logits_of_guided,
+            (&logits_of_guided, &gates),
             &loss_cls,
             &provenance,
             strength * share,
@@ -147,11 +149,19 @@ impl Guidance {
         })
     }
 
+    /// Runs a pass; notes its gates if displaced ones will follow.
+    fn noted<T>(&self, strength: f64, pass: impl FnOnce() -> Result<T>) -> Result<(T, Gates)> {
+        match self.strategy {
+            Strategy::FiniteDifference { .. } if strength > 0.0 => gates::noting(pass),
+            _ => Ok((pass()?, Gates::default())),
+        }
+    }
+
     /// L_PG of `logits`, which came from `x`, and the gradient of `loss_cls` + `strength` * L_PG.
     fn differentiate<N: Into<Error>>(
         &self,
         x: &Var,
-        logits: &Tensor,
+        (logits, gates): (&Tensor, &Gates),
         loss_cls: &Tensor,
         provenance: &Provenance,
         strength: f64,
@@ -166,7 +176,7 @@ impl Guidance {
         let (loss_pg, directions) = self.measure(logits, x, provenance)?;
         // First, since it lets go of what the main pass keeps.
         let gradients = backward_to_weights(loss_cls, x)?;
-        let guided = self.finite_difference(x, provenance, &directions, strength, network)?;
+        let guided = self.finite_difference(x, gates, provenance, &directions, strength, network)?;
         Ok((loss_pg, sum(gradients, guided)?))
     }
 
@@ -188,11 +198,12 @@ impl Guidance {
             (scalar(&loss)?, Some(backward_to_weights(&(&loss * strength)?, &x)?))
         } else {
             // With a record of its own, which ends before the next passes begin.
-            let (loss, directions) = tape::nested(|| {
-                let logits = network(&x, Forward::Probe).map_err(N::into)?;
-                self.measure(&logits, &x, &provenance)
+            let ((loss, directions), gates) = tape::nested(|| {
+                let (logits, gates) =
+                    self.noted(strength, || network(&x, Forward::Probe).map_err(N::into))?;
+                Ok((self.measure(&logits, &x, &provenance)?, gates))
             })?;
-            (loss, self.finite_difference(&x, &provenance, &directions, strength, network)?)
+            (loss, self.finite_difference(&x, &gates, &provenance, &directions, strength, network)?)
         };
         Ok(Step { loss_pg: Some(loss_pg), gradients: sum(plain.gradients, guided)?, ..plain })
     }
@@ -215,11 +226,12 @@ impl Guidance {
     }
 
     /// With g_j the input gradient of source j's summed score F_j and v_j = dL_PG/dg_j held fixed,
-    /// dL_PG/dw = sum over j of d/de dF_j(x + e v_j)/dw at e = 0, here as a central difference.
+    /// dL_PG/dw = sum over j of d/de dF_j(x + e v_j)/dw at e = 0, here as a central difference on the linear piece of x.
     /// `None` for a monitor, and if no gradient is to be pushed down.
     fn finite_difference<N: Into<Error>>(
         &self,
         x: &Tensor,
+        gates: &Gates,
         provenance: &Provenance,
         directions: &[Tensor],
         strength: f64,
@@ -245,7 +257,7 @@ impl Guidance {
             }
             for e in [e, -e] {
                 let displaced = (x.detach() + (direction * e)?.to_dtype(x.dtype())?)?;
-                let logits = network(&displaced, Forward::Probe).map_err(N::into)?;
+                let logits = gates::holding(gates, || network(&displaced, Forward::Probe).map_err(N::into))?;
                 let score = summed_score(&logits, &source.classes, self.score)?;
                 let gradients = backward(&(score * (strength / (2.0 * e)))?)?;
                 total = Some(sum(gradients, total)?);

@@ -32,10 +32,18 @@ impl Net {
     }
 
     fn forward(&self, x: &Tensor) -> CandleResult<Tensor> {
-        let same = Conv2dOptions { padding: (1, 1), ..Default::default() };
-        let pool = Pool2dOptions { kernel_size: (2, 2), stride: (2, 2), padding: (0, 0) };
-        let x = max_pool2d(&relu(&conv2d(x, &self.weights[0], same)?)?, pool)?;
-        let x = relu(&conv2d(&x, &self.weights[1], same)?)?;
+        self.run(x, Forward::Main, false)
+    }
+
+    fn run(&self, x: &Tensor, why: Forward, checkpointed: bool) -> CandleResult<Tensor> {
+        let weights = self.weights.clone();
+        let body = move |x: &Tensor, _: Forward| -> Result<Tensor> {
+            let same = Conv2dOptions { padding: (1, 1), ..Default::default() };
+            let pool = Pool2dOptions { kernel_size: (2, 2), stride: (2, 2), padding: (0, 0) };
+            let x = max_pool2d(&relu(&conv2d(x, &weights[0], same)?)?, pool)?;
+            relu(&conv2d(&x, &weights[1], same)?)
+        };
+        let x = if checkpointed { checkpoint(x, why, body)? } else { body(x, why)? };
         Ok(linear(&x.flatten_from(1)?, &self.weights[2], Some(&self.weights[3]))?)
     }
 }
@@ -160,6 +168,38 @@ fn finite_differences_agree_with_exact_in_single_precision() {
         let difference = gradients(Strategy::FiniteDifference { step: Strategy::DEFAULT_STEP });
         let distance = relative_distance(&difference, &exact);
         assert!(distance < 1e-3, "relative distance {distance}");
+    }
+}
+
+/// With displacements as large as the input itself nearly every unit would change sign.
+#[test]
+fn displaced_passes_keep_the_gates_also_of_a_checkpointed_part_and_of_some_samples() {
+    let x = input(DType::F64);
+    let some = Turn { scale: 2.0, samples: Some(vec![0, 1, 3]) };
+    for (provenance, turn) in
+        [soft(DType::F64), hard(DType::F64)].iter().flat_map(|p| [(p, &Turn::ALL), (p, &some)])
+    {
+        for independent_samples in [false, true] {
+            let gradients = |strategy, checkpointed: bool| {
+                let net = Net::new(DType::F64);
+                let guidance = Guidance { strategy, independent_samples, ..Guidance::new(1.0) };
+                let step = guidance.step(
+                    &x,
+                    provenance,
+                    Some(turn),
+                    |x, why| net.run(x, why, checkpointed),
+                    criterion,
+                );
+                let step = step.unwrap();
+                net.weights.iter().map(|w| step.gradients.get(w).unwrap().clone()).collect::<Vec<_>>()
+            };
+            let exact = gradients(Strategy::Exact, false);
+            for checkpointed in [false, true] {
+                let difference = gradients(Strategy::FiniteDifference { step: 1.0 }, checkpointed);
+                let distance = relative_distance(&difference, &exact);
+                assert!(distance < 1e-9, "checkpointed {checkpointed}: relative distance {distance}");
+            }
+        }
     }
 }
 

@@ -118,6 +118,12 @@ impl Model {
         self.params.buffers().keys().any(|name| name.ends_with("running_mean"))
     }
 
+    /// Whether in training the logits are a piecewise linear function of the images: all is linear but rectifiers and
+    /// max-poolings.
+    pub fn is_piecewise_linear(&self) -> bool {
+        !self.mixes_samples()
+    }
+
     /// What determines the model's shape.
     pub fn spec(&self) -> &ModelSpec {
         &self.spec

@@ -4,8 +4,7 @@ use super::add::add;
 use super::channels::{channel_affine, channel_center, channel_dot, channel_sum, expect_shape};
 use super::relu::{relu, where_positive};
 use crate::error::{Error, Result};
-use crate::pass;
-use crate::tape;
+use crate::{gates, pass, tape};
 use candle_core::{DType, Device, Result as CandleResult, Tensor, WithDType, bail};
 use pg_kernels::batch_norm::{self as kernels, Moments};
 use pg_kernels::{ChannelGeometry, Float};
@@ -55,8 +54,11 @@ pub fn batch_norm_relu(
     if let Some(shortcut) = shortcut {
         expect_shape("shortcut", shortcut, x.dims())?;
     }
-    if let Some(recorded) = recorded(x, weight, bias, eps, true, shortcut) {
-        return recorded;
+    // Held gates are the rectifier's own matter.
+    if !gates::are_held()
+        && let Some(recorded) = recorded(x, weight, bias, eps, true, shortcut)
+    {
+        return recorded.inspect(|(y, _)| gates::note(y));
     }
     let (y, moments) = batch_norm(x, weight, bias, eps)?;
     let y = if let Some(shortcut) = shortcut { add(&y, shortcut)? } else { y };

@@ -4,7 +4,7 @@
 use super::floats::{contiguous, on_floats};
 use super::{Pool2dOptions, dims4};
 use crate::error::Result;
-use crate::{pass, tape};
+use crate::{gates, pass, tape};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, bail};
 use pg_kernels::{Pool2dGeometry, max_pool2d as kernels, pick};
 
@@ -18,12 +18,20 @@ pub fn max_pool2d(x: &Tensor, options: Pool2dOptions) -> Result<Tensor> {
     let [n, c, h, w] = dims4(x)?;
     let geometry = Pool2dGeometry::new([n, c, h, w], options)?;
     let (oh, ow) = geometry.output_size();
-    if x.device().is_cpu() {
-        let winners = x.contiguous()?.apply_op1_no_bwd(&Winners(geometry))?;
-        return Ok(Pick { way: Way::Gather, planes: (h, w) }.apply(x, &winners)?);
-    }
-    let pooled = select_from_windows(&x.reshape((n * c, h * w))?, &geometry)?;
-    Ok(pooled.reshape((n, c, oh, ow))?)
+    let held = gates::next(&Shape::from((n, c, oh, ow)))?;
+    let (pooled, winners) = if x.device().is_cpu() {
+        let winners = match held {
+            Some(winners) => winners,
+            None => x.contiguous()?.apply_op1_no_bwd(&Winners(geometry))?,
+        };
+        (Pick { way: Way::Gather, planes: (h, w) }.apply(x, &winners)?, winners)
+    } else {
+        let held = held.map(|winners| winners.reshape((n * c, oh * ow, 1))).transpose()?;
+        let (pooled, winners) = select_from_windows(&x.reshape((n * c, h * w))?, &geometry, held)?;
+        (pooled.reshape((n, c, oh, ow))?, winners.reshape((n, c, oh, ow))?)
+    };
+    gates::note(&winners);
+    Ok(pooled)
 }
 
 struct Winners(Pool2dGeometry);
@@ -122,8 +130,13 @@ impl CustomOp2 for Pick {
 }
 
 /// The same from candle's operations, for devices without a kernel: every window is laid out and all but its
-/// winner set to 0. `planes` is (n * channels, height * width), the result (n * channels, positions).
-fn select_from_windows(planes: &Tensor, geometry: &Pool2dGeometry) -> CandleResult<Tensor> {
+/// winner set to 0. `planes` is (n * channels, height * width), the result (n * channels, positions); with it come the
+/// winners, counted within their windows, (n * channels, positions, 1): those `held`, or the largest.
+fn select_from_windows(
+    planes: &Tensor,
+    geometry: &Pool2dGeometry,
+    held: Option<Tensor>,
+) -> CandleResult<(Tensor, Tensor)> {
     let (oh, ow) = geometry.output_size();
     let windows: Vec<Vec<u32>> =
         (0..oh * ow).map(|o| geometry.window(o / ow, o % ow).map(|i| i as u32).collect()).collect();
@@ -135,9 +148,13 @@ fn select_from_windows(planes: &Tensor, geometry: &Pool2dGeometry) -> CandleResu
         .collect();
     let positions = Tensor::new(positions, planes.device())?;
     let windows = planes.index_select(&positions, 1)?.reshape((planes.dim(0)?, oh * ow, longest))?;
-    let winners = windows.detach().argmax_keepdim(2)?;
+    let winners = match held {
+        Some(winners) => winners,
+        None => windows.detach().argmax_keepdim(2)?,
+    };
     let elements = Tensor::arange(0u32, longest as u32, planes.device())?.reshape((1, 1, longest))?;
-    elements.broadcast_eq(&winners)?.where_cond(&windows, &windows.zeros_like()?)?.sum(2)
+    let picked = elements.broadcast_eq(&winners)?.where_cond(&windows, &windows.zeros_like()?)?.sum(2)?;
+    Ok((picked, winners))
 }
 
 #[cfg(test)]
@@ -158,7 +175,12 @@ mod tests {
             let second = first.sqr().unwrap().backward().unwrap().remove(&x).unwrap().flatten_all().unwrap();
             [y, first, second].map(|t| t.to_vec1::<f64>().unwrap())
         };
-        let composed = select_from_windows(&x.reshape((6, 42)).unwrap(), &geometry).unwrap();
-        assert_eq!(derivatives(max_pool2d(&x, options).unwrap()), derivatives(composed));
+        let planes = x.reshape((6, 42)).unwrap();
+        let (composed, winners) = select_from_windows(&planes, &geometry, None).unwrap();
+        assert_eq!(derivatives(max_pool2d(&x, options).unwrap()), derivatives(composed.clone()));
+        let turned = (planes * -1.0).unwrap();
+        let (held, _) = select_from_windows(&turned, &geometry, Some(winners)).unwrap();
+        let values = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(values(&held), values(&(composed * -1.0).unwrap()));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::floats::{has_kernels, on_floats};
 use crate::error::Result;
-use crate::{pass, tape};
+use crate::{gates, pass, tape};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor};
 use pg_kernels::{Float, elementwise};
 
@@ -11,11 +11,21 @@ use pg_kernels::{Float, elementwise};
 /// # Errors
 /// If candle fails.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    if has_kernels(x) {
-        Ok(tape::apply1(&x.contiguous()?, Relu, [false], true)?)
-    } else {
-        Ok(x.le(0f64)?.where_cond(&x.zeros_like()?, x)?)
+    if let Some(gate) = gates::next(x.shape())? {
+        return where_open(x, &gate);
     }
+    let y = if has_kernels(x) {
+        tape::apply1(&x.contiguous()?, Relu, [false], true)?
+    } else {
+        x.le(0f64)?.where_cond(&x.zeros_like()?, x)?
+    };
+    gates::note(&y);
+    Ok(y)
+}
+
+/// `x` where the result `y` of another pass was positive, else 0.
+fn where_open(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    Ok(if has_kernels(x) { where_positive(x, y)? } else { y.le(0f64)?.where_cond(&x.zeros_like()?, x)? })
 }
 
 struct Relu;
