@@ -19,6 +19,14 @@ pub enum Error {
         /// The network.
         name: String,
     },
+    /// The network has no score maps.
+    #[error(
+        "{name} does not say where it sees an object; choose a ResNet, vgg16-gap, small-vgg-gap, or one of SAT's"
+    )]
+    NoScoreMaps {
+        /// The network.
+        name: String,
+    },
     /// An option of the model has a value that makes no sense.
     #[error("{option} must be {expected}, got {value}")]
     Option {

@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use crate::layers::Mode;
 use crate::networks::{
-    Network, mlp::Mlp, resnet::Block, resnet::ResNet, small_cnn::SmallCnn, vgg16_gap::Vgg16Gap,
+    Localized, Network, mlp::Mlp, resnet::Block, resnet::ResNet, sat::Sat, sat::Vit, small_cnn::SmallCnn,
+    vgg_gap::VggGap, vgg_gap::Widths,
 };
 use crate::params::{Builder, Params};
 use candle_core::{DType, Device, Tensor};
@@ -11,7 +12,18 @@ use pg_random::Seed;
 use serde::{Deserialize, Serialize};
 
 /// The names that [`Model::new`] knows.
-pub const MODEL_NAMES: [&str; 6] = ["mlp", "small-cnn", "resnet18", "resnet34", "resnet50", "vgg16-gap"];
+pub const MODEL_NAMES: [&str; 10] = [
+    "mlp",
+    "small-cnn",
+    "small-vgg-gap",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "vgg16-gap",
+    "sat-mini",
+    "sat-tiny",
+    "sat",
+];
 
 /// Everything that determines a model's shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,17 +32,27 @@ pub struct ModelSpec {
     pub name: String,
     /// Number of classes.
     pub classes: usize,
-    /// Side of the square input in pixels. `mlp` and `small-cnn` are built for it; the others take any size.
+    /// Side of the square input in pixels. `mlp`, `small-cnn` and SAT's are built for it; the others take any size.
     pub size: usize,
     /// Stride of a ResNet's last layer: 2, or 1 for a feature map twice as large.
     pub layer4_stride: usize,
+    /// Shape of a transformer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vit: Option<Vit>,
 }
 
 impl ModelSpec {
     /// A model for 224-pixel images, or 32 for the small ones.
     pub fn new(name: &str, classes: usize) -> Self {
-        let size = if matches!(name, "mlp" | "small-cnn") { 32 } else { 224 };
-        Self { name: name.to_string(), classes, size, layer4_stride: 2 }
+        let (size, vit) = match name {
+            "mlp" | "small-cnn" => (32, None),
+            "small-vgg-gap" => (48, None),
+            "sat-mini" => (48, Some(Vit::MINI)),
+            "sat-tiny" => (224, Some(Vit::TINY)),
+            "sat" => (224, Some(Vit::SMALL)),
+            _ => (224, None),
+        };
+        Self { name: name.to_string(), classes, size, layer4_stride: 2, vit }
     }
 
     /// Prefixes of the parameters behind the backbone: what a pretrained one lacks or has for other classes.
@@ -39,7 +61,9 @@ impl ModelSpec {
             "mlp" => &["fc3."],
             "small-cnn" => &["classifier."],
             // torchvision's VGG16 has a `classifier` in place of conv6 and fc, timm's `pre_logits` and `head`.
-            "vgg16-gap" => &["conv6.", "fc.", "classifier.", "pre_logits.", "head."],
+            "vgg16-gap" | "small-vgg-gap" => &["conv6.", "fc.", "classifier.", "pre_logits.", "head."],
+            // A DeiT has neither the spatial token nor a convolution for a head.
+            "sat" | "sat-tiny" | "sat-mini" => &["head.", "loc_token", "loc_embed"],
             _ => &["fc."],
         }
     }
@@ -73,7 +97,13 @@ impl Model {
             "resnet18" => Box::new(resnet(Block::Basic, [2, 2, 2, 2])?),
             "resnet34" => Box::new(resnet(Block::Basic, [3, 4, 6, 3])?),
             "resnet50" => Box::new(resnet(Block::Bottleneck, [3, 4, 6, 3])?),
-            "vgg16-gap" => Box::new(Vgg16Gap::new(&b, spec.classes)?),
+            "vgg16-gap" => Box::new(VggGap::new(&b, Widths::VGG16, spec.classes)?),
+            "small-vgg-gap" => Box::new(VggGap::new(&b, Widths::SMALL, spec.classes)?),
+            name @ ("sat" | "sat-tiny" | "sat-mini") => {
+                let vit = spec.vit.ok_or_else(|| Error::UnknownModel { name: name.to_string() })?;
+                vit.check(spec.size)?;
+                Box::new(Sat::new(&b, vit, spec.size, spec.classes)?)
+            }
             name => return Err(Error::UnknownModel { name: name.to_string() }),
         };
         let params = b.params();
@@ -85,9 +115,31 @@ impl Model {
     /// # Errors
     /// If the images are too small for the network, or not of the size it was built for.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.check_images(images)?;
+        self.network.forward(images, mode)
+    }
+
+    /// Logits, and the score map of class `classes[n]` (n, as u32 or i64) in each image: its class activation map, or of
+    /// a SAT the map of whatever object there is. Both with a graph.
+    ///
+    /// # Errors
+    /// [`Error::NoScoreMaps`] for `mlp` and `small-cnn`; otherwise as [`Self::forward`].
+    pub fn localize(&self, images: &Tensor, classes: &Tensor, mode: Mode) -> Result<Localized> {
+        self.check_images(images)?;
+        let none = || Err(Error::NoScoreMaps { name: self.spec.name.clone() });
+        self.network.localize(images, classes, mode).unwrap_or_else(none)
+    }
+
+    /// Says which training step comes: what a network draws at random in it follows from the seed and the step, and is
+    /// the same in all its passes.
+    pub fn begin_step(&self, seed: Seed, step: u64) {
+        self.network.begin_step(seed, step);
+    }
+
+    fn check_images(&self, images: &Tensor) -> Result<()> {
         let (_, channels, height, width) = images.dims4()?;
         let size = self.spec.size;
-        let fixed = matches!(self.spec.name.as_str(), "mlp" | "small-cnn");
+        let fixed = matches!(self.spec.name.as_str(), "mlp" | "small-cnn") || self.spec.vit.is_some();
         if channels != 3 || (fixed && (height, width) != (size, size)) {
             let expected =
                 if fixed { format!("(n, 3, {size}, {size})") } else { "(n, 3, height, width)".into() };
@@ -95,7 +147,7 @@ impl Model {
                 pg_grad::Error::Shape { what: "images", actual: images.dims().to_vec(), expected }.into()
             );
         }
-        self.network.forward(images, mode)
+        Ok(())
     }
 
     /// Whether a training step computes a ResNet's blocks again for each of their derivatives instead of keeping their
@@ -121,7 +173,7 @@ impl Model {
     /// Whether in training the logits are a piecewise linear function of the images: all is linear but rectifiers and
     /// max-poolings.
     pub fn is_piecewise_linear(&self) -> bool {
-        !self.mixes_samples()
+        !self.mixes_samples() && self.spec.vit.is_none()
     }
 
     /// What determines the model's shape.

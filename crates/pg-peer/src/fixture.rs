@@ -33,6 +33,10 @@ pub(crate) struct Spec {
     pub(crate) seed: u64,
     #[serde(default = "default_stride")]
     pub(crate) layer4_stride: usize,
+    /// Numbers a token, blocks and heads of a transformer.
+    pub(crate) dim: Option<usize>,
+    pub(crate) depth: Option<usize>,
+    pub(crate) heads: Option<usize>,
 }
 
 fn default_stride() -> usize {

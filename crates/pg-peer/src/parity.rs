@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use clap::Args as ClapArgs;
 use pg_grad::ops::log_softmax;
 use pg_grad::{Guidance, Provenance, Score, Turn, input_gradient_detached};
-use pg_models::{Model, ModelSpec};
+use pg_models::{Model, ModelSpec, Vit};
 use pg_random::Seed;
 use std::path::PathBuf;
 
@@ -148,11 +148,14 @@ fn see_tensor(
 }
 
 fn model_spec(spec: &Spec) -> ModelSpec {
-    ModelSpec {
-        size: spec.size.max(4),
-        layer4_stride: spec.layer4_stride,
-        ..ModelSpec::new(&spec.model, spec.classes)
-    }
+    let named = ModelSpec::new(&spec.model, spec.classes);
+    let vit = named.vit.map(|vit| Vit {
+        embed_dim: spec.dim.unwrap_or(vit.embed_dim),
+        depth: spec.depth.unwrap_or(vit.depth),
+        num_heads: spec.heads.unwrap_or(vit.num_heads),
+        ..vit
+    });
+    ModelSpec { size: spec.size.max(4), layer4_stride: spec.layer4_stride, vit, ..named }
 }
 
 /// The inputs of a fixture, from the generator.

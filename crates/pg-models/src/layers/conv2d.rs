@@ -29,7 +29,20 @@ impl Conv2d {
         Ok(Self { weight, bias: None, options })
     }
 
-    /// The same, at the same path, with a bias that begins at 0.
+    /// A kernel (output, input, height, width) and a bias, both with torch's default initialisation.
+    pub(crate) fn with_torch_default(
+        b: &Builder,
+        shape: [usize; 4],
+        (stride, padding): (usize, usize),
+    ) -> Result<Self> {
+        let init = Init::torch_default(shape[1..].iter().product());
+        let options =
+            Conv2dOptions { stride: (stride, stride), padding: (padding, padding), ..Default::default() };
+        let weight = b.param("weight", shape.to_vec(), init)?;
+        Ok(Self { weight, bias: Some(b.param("bias", shape[0], init)?), options })
+    }
+
+    /// A kernel as of [`Self::new`], at the same path, with a bias that begins at 0.
     pub(crate) fn with_bias(self, b: &Builder) -> Result<Self> {
         let bias = b.param("bias", self.weight.dim(0)?, Init::Constant(0.0))?;
         Ok(Self { bias: Some(bias), ..self })

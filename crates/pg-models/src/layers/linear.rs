@@ -13,7 +13,22 @@ pub(crate) struct Linear {
 impl Linear {
     pub(crate) fn new(b: &Builder, input: usize, output: usize) -> Result<Self> {
         let init = Init::torch_default(input);
-        Ok(Self { weight: b.param("weight", (output, input), init)?, bias: b.param("bias", output, init)? })
+        Self::with_init(b, input, output, init, init)
+    }
+
+    pub(crate) fn with_init(
+        b: &Builder,
+        input: usize,
+        output: usize,
+        weight: Init,
+        bias: Init,
+    ) -> Result<Self> {
+        Ok(Self { weight: b.param("weight", (output, input), weight)?, bias: b.param("bias", output, bias)? })
+    }
+
+    /// (output, input).
+    pub(crate) fn weight(&self) -> &Tensor {
+        &self.weight
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {

@@ -2,10 +2,14 @@
 
 mod batch_norm;
 mod conv2d;
+mod drop_path;
+mod layer_norm;
 mod linear;
 
 pub(crate) use batch_norm::BatchNorm;
 pub(crate) use conv2d::Conv2d;
+pub(crate) use drop_path::drop_path;
+pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
 
 use crate::error::Result;

@@ -1,6 +1,6 @@
 //! ResNet-18, -34 and -50 (He et al. 2016; the stride of a bottleneck on its 3x3 convolution, as torchvision's v1.5).
 
-use super::Network;
+use super::{Localized, Network, class_activation_maps};
 use crate::error::Result;
 use crate::layers::{BatchNorm, Conv2d, Linear, Mode, run_part};
 use crate::params::Builder;
@@ -63,16 +63,30 @@ impl ResNet {
     }
 }
 
-impl Network for ResNet {
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+impl ResNet {
+    fn features(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let x = self.bn1.forward_relu(&self.conv1.forward(x)?, None, mode)?;
         let stem_pool = Pool2dOptions { kernel_size: (3, 3), stride: (2, 2), padding: (1, 1) };
         let x = max_pool2d(&x, stem_pool)?;
-        let x = self.blocks.iter().try_fold(x, |x, block| {
+        self.blocks.iter().try_fold(x, |x, block| {
             let block = Arc::clone(block);
             run_part(&x, mode, self.checkpointing, move |x, mode| block.forward(x, mode))
-        })?;
-        self.fc.forward(&global_avg_pool2d(&x)?)
+        })
+    }
+}
+
+impl Network for ResNet {
+    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.fc.forward(&global_avg_pool2d(&self.features(x, mode)?)?)
+    }
+
+    fn localize(&self, x: &Tensor, classes: &Tensor, mode: Mode) -> Option<Result<Localized>> {
+        let located = || {
+            let features = self.features(x, mode)?;
+            let maps = class_activation_maps(&features, self.fc.weight(), classes)?;
+            Ok(Localized { logits: self.fc.forward(&global_avg_pool2d(&features)?)?, maps })
+        };
+        Some(located())
     }
 
     fn checkpointing(&mut self) -> Option<&mut bool> {

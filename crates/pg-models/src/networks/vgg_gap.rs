@@ -1,0 +1,84 @@
+//! VGG16-GAP (Zhou et al. 2016, as in wsolevaluation): VGG16 without its fifth pooling and its fully connected layers,
+//! then a 3x3 convolution to 1024 channels, global average pooling and one linear layer. And the same in small, for images
+//! of 48 to 64 pixels.
+
+use super::{Localized, Network, class_activation_maps};
+use crate::error::Result;
+use crate::layers::{Conv2d, Linear, Mode};
+use crate::params::Builder;
+use candle_core::Tensor;
+use pg_grad::ops::{Pool2dOptions, global_avg_pool2d, max_pool2d, relu};
+
+/// Widths of the convolutions between poolings, and of the one behind them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Widths {
+    stages: &'static [&'static [usize]],
+    conv6: usize,
+}
+
+impl Widths {
+    pub(crate) const VGG16: Widths = Widths {
+        stages: &[&[64, 64], &[128, 128], &[256, 256, 256], &[512, 512, 512], &[512, 512, 512]],
+        conv6: 1024,
+    };
+    pub(crate) const SMALL: Widths = Widths { stages: &[&[16, 16], &[32, 32], &[64, 64]], conv6: 128 };
+}
+
+#[derive(Debug)]
+pub(crate) struct VggGap {
+    stages: Vec<Vec<Conv2d>>,
+    conv6: Conv2d,
+    fc: Linear,
+}
+
+impl VggGap {
+    pub(crate) fn new(b: &Builder, widths: Widths, classes: usize) -> Result<Self> {
+        let convolution =
+            |path: &Builder, input, output| Conv2d::new(path, input, output, 3, 1, 1)?.with_bias(path);
+        // Indices of torchvision's `features`, which counts rectifiers and poolings too.
+        let mut index = 0;
+        let mut channels = 3;
+        let mut stages = Vec::new();
+        for stage_widths in widths.stages {
+            let mut stage = Vec::new();
+            for &width in *stage_widths {
+                stage.push(convolution(&b.pp("features").pp(index), channels, width)?);
+                channels = width;
+                index += 2;
+            }
+            stages.push(stage);
+            index += 1;
+        }
+        let conv6 = convolution(&b.pp("conv6"), channels, widths.conv6)?;
+        Ok(Self { stages, conv6, fc: Linear::new(&b.pp("fc"), widths.conv6, classes)? })
+    }
+
+    fn features(&self, x: &Tensor) -> Result<Tensor> {
+        let pool = Pool2dOptions { kernel_size: (2, 2), stride: (2, 2), padding: (0, 0) };
+        let mut x = x.clone();
+        for (index, stage) in self.stages.iter().enumerate() {
+            if index > 0 {
+                x = max_pool2d(&x, pool)?;
+            }
+            for conv in stage {
+                x = relu(&conv.forward(&x)?)?;
+            }
+        }
+        Ok(relu(&self.conv6.forward(&x)?)?)
+    }
+}
+
+impl Network for VggGap {
+    fn forward(&self, x: &Tensor, _: Mode) -> Result<Tensor> {
+        self.fc.forward(&global_avg_pool2d(&self.features(x)?)?)
+    }
+
+    fn localize(&self, x: &Tensor, classes: &Tensor, _: Mode) -> Option<Result<Localized>> {
+        let located = || {
+            let features = self.features(x)?;
+            let maps = class_activation_maps(&features, self.fc.weight(), classes)?;
+            Ok(Localized { logits: self.fc.forward(&global_avg_pool2d(&features)?)?, maps })
+        };
+        Some(located())
+    }
+}
