@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{D, DType, Device, Tensor};
 use image::RgbImage;
+use pg_cli::choices::OnCorrupt;
 use pg_grad::ops::log_softmax;
 use pg_grad::{Guidance, Provenance};
 use pg_models::{Mode, Model};
@@ -20,7 +21,7 @@ use crate::dataset::Dataset;
 use crate::error::ClassifyError;
 use crate::evaluation::Evaluator;
 use crate::samples::Samples;
-use crate::settings::{Augment, Config, OnCorrupt, Select};
+use crate::settings::{Augment, Config, Select};
 
 /// Batches made ahead of the one that trains.
 const PREFETCHED: usize = 4;
@@ -60,7 +61,7 @@ impl<'a> Classifier<'a> {
         evaluator: Evaluator<'a>,
         device: &Device,
     ) -> Self {
-        let guidance = config.guidance(model);
+        let guidance = config.guidance.of(model);
         Self { model, dataset, samples, guidance, config, class_weights, evaluator, device: device.clone() }
     }
 
@@ -68,9 +69,10 @@ impl<'a> Classifier<'a> {
     /// statistics of one sample do not exist.
     fn plan(&self, epoch: usize) -> Vec<Vec<usize>> {
         let mut order: Vec<usize> = (0..self.samples.as_slice().len()).collect();
-        order.shuffle(&mut Seed(self.config.seed).stream("shuffle", &[epoch as u64]));
-        let mut batches: Vec<Vec<usize>> = order.chunks(self.config.batch).map(<[usize]>::to_vec).collect();
-        if self.config.batch > 1
+        order.shuffle(&mut Seed(self.config.optimisation.seed).stream("shuffle", &[epoch as u64]));
+        let mut batches: Vec<Vec<usize>> =
+            order.chunks(self.config.optimisation.batch).map(<[usize]>::to_vec).collect();
+        if self.config.optimisation.batch > 1
             && let [.., _, last] = &batches[..]
             && last.len() == 1
             && let Some(last) = batches.pop()
@@ -78,7 +80,7 @@ impl<'a> Classifier<'a> {
         {
             previous.extend(last);
         }
-        batches.truncate(self.config.limit_batches.unwrap_or(usize::MAX));
+        batches.truncate(self.config.optimisation.limit_batches.unwrap_or(usize::MAX));
         batches
     }
 
@@ -114,7 +116,7 @@ impl Task for Classifier<'_> {
             epoch,
             augment: self.config.augment,
             on_corrupt: self.config.on_corrupt,
-            seed: Seed(self.config.seed),
+            seed: Seed(self.config.optimisation.seed),
             normalise: normalise(self.dataset.normalize),
         };
         Prefetch::new(plan.len(), PREFETCHED, move |index| maker.make(&plan[index]))
@@ -126,8 +128,8 @@ impl Task for Classifier<'_> {
         let labels = Tensor::new(batch.labels.as_slice(), &self.device)?;
         let guided = Tensor::new(batch.guided.as_slice(), &self.device)?;
         let provenance = Provenance::edited(&labels, &batch.masks.to_device(&self.device)?, &guided)?;
-        let turn = if self.config.is_guided() && batch.guided.contains(&1.0) {
-            self.guidance.lazy.turn(step, samples, Seed(self.config.seed))
+        let turn = if self.config.guidance.is_on() && batch.guided.contains(&1.0) {
+            self.guidance.lazy.turn(step, samples, Seed(self.config.optimisation.seed))
         } else {
             None
         };

@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use image::RgbImage;
+use pg_cli::choices::OnCorrupt;
 use pg_grad::{Score, saliency, without_graph};
 use pg_models::{Mode, Model};
 use pg_provenance::BinaryMask;
@@ -13,7 +14,6 @@ use crate::error::ClassifyError;
 use crate::metrics::{Grouping, Scores, evaluate};
 use crate::pictures::spread;
 use crate::samples::Grid;
-use crate::settings::OnCorrupt;
 
 /// Images evaluated at once.
 const BATCH: usize = 64;

@@ -3,17 +3,10 @@
 
 mod commands;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pg_classify::settings::SettingsError;
-use pg_tasks::error_line::error_line;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::prelude::*;
-
-/// Stack of the working thread: candle walks the graph recursively, and a guided ResNet-50 is deep.
-const STACK: usize = 256 << 20;
+use pg_cli::{Machine, program};
 
 /// Classification trained on edited images with provenance guidance.
 ///
@@ -32,7 +25,7 @@ enum Command {
 }
 
 impl Command {
-    fn machine(&self) -> &commands::Machine {
+    fn machine(&self) -> &Machine {
         match self {
             Command::Synth(args) => &args.machine,
             Command::Train(args) => &args.machine,
@@ -45,38 +38,13 @@ impl Command {
 #[allow(unsafe_code, reason = "what must happen before any other thread runs, only `main` can do")]
 fn main() -> ExitCode {
     let command = Command::parse();
-    // SAFETY: no other thread runs yet.
-    unsafe {
-        pg_grad::second_order::enable();
-        pg_grad::keep_freed_memory();
-        pg_grad::limit_threads(command.machine().threads());
-    }
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .without_time()
-        .finish()
-        // What the hub's client has to say comes with its error.
-        .with(Targets::new().with_default(LevelFilter::INFO).with_target("hf_hub", LevelFilter::OFF))
-        .init();
+    let threads = command.machine().threads();
     let work = move || match command {
         Command::Synth(args) => commands::synth::run(args),
         Command::Train(args) => commands::train::run(*args),
         Command::Evaluate(args) => commands::evaluate::run(args),
         Command::Explain(args) => commands::explain::run(args),
     };
-    match std::thread::Builder::new().stack_size(STACK).spawn(work).map(std::thread::JoinHandle::join) {
-        Ok(Ok(Ok(()))) => ExitCode::SUCCESS,
-        Ok(Ok(Err(error))) => {
-            eprintln!("error: {}", error_line(error.as_ref()));
-            ExitCode::from(if error.is::<SettingsError>() { 2 } else { 1 })
-        }
-        // The panic has printed itself.
-        Ok(Err(_)) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: cannot start a thread: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    // SAFETY: no other thread runs yet.
+    unsafe { program::run(threads, work) }
 }

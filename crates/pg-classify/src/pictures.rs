@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use image::RgbImage;
+use pg_cli::choices::OnCorrupt;
 use pg_random::Seed;
 use pg_tasks::sheet::{overlay, sheet, tint_non_target, write_png};
 
 use crate::error::ClassifyError;
 use crate::evaluation::Saliency;
 use crate::samples::Samples;
-use crate::settings::{Config, OnCorrupt};
+use crate::settings::Config;
 
 /// Pairs in a row of a sheet.
 const PAIRS: usize = 4;
@@ -24,7 +25,7 @@ pub fn draw_samples(samples: &Samples, config: &Config, count: usize) -> Result<
     indices.sort_by_key(|&index| samples.as_slice()[index].target.is_none());
     let mut images = Vec::new();
     for &index in spread(&indices, count) {
-        let (image, target) = match samples.load(index, 0, config.augment, Seed(config.seed)) {
+        let (image, target) = match samples.load(index, 0, config.augment, Seed(config.optimisation.seed)) {
             Ok(sample) => sample,
             // The epoch that meets it says so.
             Err(_) if config.on_corrupt == OnCorrupt::Skip => continue,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use image::RgbImage;
+use pg_cli::choices::{MaskKind, OnCorrupt};
 use pg_provenance::{BinaryMask, Defect, Extraction, Extractor, change_area, random_mask_like, resize_rgb};
 use pg_random::Seed;
 use pg_synth::{Crop as Window, Geometry, random_flip, random_resized_crop};
@@ -11,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::dataset::{Crop, Dataset, EditExample, Picture};
 use crate::error::ClassifyError;
-use crate::settings::{Augment, Config, MaskKind, OnCorrupt};
+use crate::settings::{Augment, Config};
 
 /// Brings any picture to the network's square input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,11 +220,12 @@ fn ablate(target: &BinaryMask, index: usize, config: &Config) -> Result<BinaryMa
             .map_err(|source| ClassifyError::Provenance { picture: "--mask-area".into(), source })?;
         &resized
     };
-    Ok(match config.mask {
+    Ok(match config.guidance.mask {
         MaskKind::True => target.clone(),
-        MaskKind::Random => {
-            random_mask_like(target, &mut Seed(config.seed).stream("random-mask", &[index as u64]))
-        }
+        MaskKind::Random => random_mask_like(
+            target,
+            &mut Seed(config.optimisation.seed).stream("random-mask", &[index as u64]),
+        ),
         MaskKind::Full => BinaryMask::filled(target.width(), target.height(), false),
     })
 }
@@ -264,7 +266,7 @@ mod tests {
         let found = preparation(|_, _| ());
         assert!((0.1..0.9).contains(&found.modified.unwrap()), "{found:?}");
         for mask in [MaskKind::Full, MaskKind::Random] {
-            assert_eq!(preparation(|_, settings| settings.mask = Some(mask)), found);
+            assert_eq!(preparation(|_, settings| settings.guidance.mask = Some(mask)), found);
         }
         assert_eq!(preparation(|_, settings| settings.mask_area = Some(0.5)), found);
     }

@@ -1,103 +1,19 @@
 //! Settings of a training run: what the user said, on the command line or in a file, and what it comes to.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
-use pg_grad::{Guidance, Lazy, Norm, Score, Strategy};
-use pg_models::{MODEL_NAMES, Model, ModelSpec};
+use clap::Args;
+use pg_cli::choices::{OnCorrupt, OptimizerName};
+use pg_cli::{
+    GuidanceConfig, GuidanceSettings, NetworkConfig, NetworkSettings, OptimisationConfig,
+    OptimisationDefaults, OptimisationSettings, SettingsError, check_image_size, choices, ensure, known,
+    path_as_text,
+};
+use pg_models::ModelSpec;
 use pg_provenance::{Difference, Histogram};
-use pg_tasks::schedule::Schedule;
-use serde::de::DeserializeOwned;
-use serde::ser::Error as _;
-use serde::{Deserialize, Serialize, Serializer};
-use toml::Spanned;
+use serde::{Deserialize, Serialize};
 
 use crate::dataset::{self, Dataset};
-
-/// A setting that makes no sense: the user's to mend, exit code 2.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// A value outside its range.
-    #[error("--{flag} must be {expected}, got {value}")]
-    Range {
-        /// The flag.
-        flag: &'static str,
-        /// What would be valid.
-        expected: &'static str,
-        /// The value given.
-        value: String,
-    },
-    /// A name that nothing has.
-    #[error("--{flag}: `{name}` is unknown; choose one of {known}")]
-    Unknown {
-        /// The flag.
-        flag: &'static str,
-        /// The name given.
-        name: String,
-        /// The names there are.
-        known: String,
-    },
-    /// A path that neither `args.toml` nor what flags and a file are merged by can hold.
-    #[error("{}: the path is not UTF-8; rename it", path.display())]
-    NotUtf8 {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Two settings that exclude each other.
-    #[error("--{flag} and --{other} exclude each other")]
-    Exclusive {
-        /// One flag.
-        flag: &'static str,
-        /// The other.
-        other: &'static str,
-    },
-    /// A setting that would do nothing.
-    #[error("--{flag} does nothing {when}; {advice}")]
-    Idle {
-        /// The flag.
-        flag: &'static str,
-        /// What keeps it from doing anything.
-        when: &'static str,
-        /// What to do.
-        advice: &'static str,
-    },
-    /// A setting without which nothing can be done.
-    #[error("--{flag} is missing; say it on the command line or in the file of --config")]
-    Missing {
-        /// The flag.
-        flag: &'static str,
-    },
-    /// A resumed run was given settings.
-    #[error("--{flag} cannot change in a run that is resumed; leave it out, or begin a new run")]
-    Resumed {
-        /// The flag.
-        flag: String,
-    },
-    /// A flag has a value that cannot be merged with a file.
-    #[error("{reason}")]
-    Unmergeable {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The file of settings cannot be read.
-    #[error("{}: cannot be read ({source}); check the path", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the file system said.
-        source: std::io::Error,
-    },
-    /// The file of settings is not valid.
-    #[error("{}: {reason}", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, with its line.
-        reason: String,
-    },
-}
 
 /// Which data set a command works on.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
@@ -157,37 +73,14 @@ pub struct Settings {
     /// What to do with an image that cannot be decoded.
     #[arg(long, value_enum, help_heading = "Data")]
     pub on_corrupt: Option<OnCorrupt>,
-
-    /// Model: small-cnn, mlp, resnet18, resnet34, resnet50 or vgg16-gap.
-    #[arg(long, value_name = "NAME", help_heading = "Model")]
-    pub model: Option<String>,
-    /// Stride of the last layer, 1 or 2; of ResNets only.
-    #[arg(long, value_name = "N", help_heading = "Model")]
-    pub layer4_stride: Option<usize>,
-    /// Begin with weights from a .safetensors or .pth file (torchvision's names); the head may differ.
-    #[arg(long, value_name = "FILE", help_heading = "Model")]
-    #[serde(serialize_with = "path_as_text")]
-    pub weights: Option<PathBuf>,
-    /// Begin with torchvision's ImageNet weights, fetched from the Hugging Face hub.
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
-    pub pretrained: Option<bool>,
-    /// Parameters that stay as they are, by the beginning of their names (conv1, layer1, features.0).
-    #[arg(long, value_name = "PREFIX", value_delimiter = ',', help_heading = "Model")]
-    pub freeze: Option<Vec<String>>,
-    /// Compute activations again instead of keeping them: about 60 % of the memory, 1.8 times the time, the same result;
-    /// of ResNets on the CPU.
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Model")]
-    pub grad_checkpointing: Option<bool>,
-
-    /// Strength of guidance; 0 trains without it.
-    #[arg(long, value_name = "A", allow_negative_numbers = true, help_heading = "Guidance")]
-    pub alpha: Option<f64>,
-    /// How the guidance loss is differentiated.
-    #[arg(long, value_enum, help_heading = "Guidance")]
-    pub strategy: Option<StrategyName>,
-    /// Which mask guides: the provenance, a random one of equal area, or everything.
-    #[arg(long, value_enum, help_heading = "Guidance")]
-    pub mask: Option<MaskKind>,
+    /// The network.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub network: NetworkSettings,
+    /// Guidance.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub guidance: GuidanceSettings,
     /// Grow or shrink the target region to this share of its area (0.7, 0.9, 1.1, 1.3).
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true, help_heading = "Guidance")]
     pub mask_area: Option<f64>,
@@ -203,95 +96,16 @@ pub struct Settings {
     /// Guide each original by the mask of its (first) edit, too.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Guidance")]
     pub guide_originals: Option<bool>,
-    /// What is differentiated.
-    #[arg(long, value_enum, help_heading = "Guidance")]
-    pub score: Option<ScoreName>,
-    /// Norm of the gradient outside the target.
-    #[arg(long, value_enum, help_heading = "Guidance")]
-    pub norm: Option<NormName>,
-    /// Guide every K-th step only, K times as strongly.
-    #[arg(long, value_name = "K", help_heading = "Guidance")]
-    pub every: Option<u64>,
-    /// Guide a random share of each batch only.
-    #[arg(long, value_name = "P", allow_negative_numbers = true, help_heading = "Guidance")]
-    pub fraction: Option<f64>,
-    /// Measure the guidance loss although alpha is 0.
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Guidance")]
-    pub monitor: Option<bool>,
-
-    /// Epochs.
-    #[arg(long, value_name = "E", help_heading = "Optimisation")]
-    pub epochs: Option<usize>,
-    /// Samples a batch.
-    #[arg(long, value_name = "N", help_heading = "Optimisation")]
-    pub batch: Option<usize>,
-    /// Optimiser.
-    #[arg(long, value_enum, help_heading = "Optimisation")]
-    pub optimizer: Option<OptimizerName>,
-    /// Learning rate.
-    #[arg(long, value_name = "LR", allow_negative_numbers = true, help_heading = "Optimisation")]
-    pub lr: Option<f64>,
-    /// Factor on the learning rate of the classification head.
-    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Optimisation")]
-    pub head_lr_scale: Option<f64>,
-    /// Momentum; of SGD only.
-    #[arg(long, value_name = "M", allow_negative_numbers = true, help_heading = "Optimisation")]
-    pub momentum: Option<f64>,
-    /// Nesterov's momentum; of SGD only.
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Optimisation")]
-    pub nesterov: Option<bool>,
-    /// Weight decay.
-    #[arg(long, value_name = "WD", allow_negative_numbers = true, help_heading = "Optimisation")]
-    pub weight_decay: Option<f64>,
-    /// Learning-rate schedule.
-    #[arg(long, value_enum, help_heading = "Optimisation")]
-    pub schedule: Option<ScheduleName>,
-    /// Epochs between two drops of the step schedule.
-    #[arg(long, value_name = "E", help_heading = "Optimisation")]
-    pub lr_step_epochs: Option<usize>,
-    /// Factor of each drop of the step schedule.
-    #[arg(long, value_name = "G", allow_negative_numbers = true, help_heading = "Optimisation")]
-    pub lr_gamma: Option<f64>,
-    /// Epochs of linear warm-up.
-    #[arg(long, value_name = "E", help_heading = "Optimisation")]
-    pub warmup_epochs: Option<usize>,
+    /// Optimisation.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub optimisation: OptimisationSettings,
     /// Weigh classes by the inverse of their frequency (ALIA's rule).
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Optimisation")]
     pub class_weights: Option<bool>,
-    /// Batches that make one optimiser step.
-    #[arg(long, value_name = "N", help_heading = "Optimisation")]
-    pub accumulate: Option<usize>,
-    /// Largest global norm of the gradient.
-    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Optimisation")]
-    pub clip_norm: Option<f64>,
-    /// Validate and keep an exponential moving average of the weights with this decay.
-    #[arg(long, value_name = "DECAY", allow_negative_numbers = true, help_heading = "Optimisation")]
-    pub ema: Option<f64>,
     /// What selects the best epoch. The test split never does.
     #[arg(long, value_enum, help_heading = "Optimisation")]
     pub select: Option<Select>,
-    /// Stop after this many epochs without improvement of what --select names.
-    #[arg(long, value_name = "E", help_heading = "Optimisation")]
-    pub patience: Option<usize>,
-    /// Keep the weights of this many best epochs by --select, besides the best and the last.
-    #[arg(long, value_name = "K", help_heading = "Optimisation")]
-    pub top_k: Option<usize>,
-    /// Stop each epoch after this many batches, and score as many of 64 images: a quick look whether everything works.
-    #[arg(long, value_name = "N", help_heading = "Optimisation")]
-    pub limit_batches: Option<usize>,
-    /// Seed of initial weights, order, augmentation, random masks and --fraction; the data set's own images stay the same.
-    #[arg(long, value_name = "S", help_heading = "Optimisation")]
-    pub seed: Option<u64>,
-}
-
-/// Declares an enumeration of flag values with the library's value of each.
-macro_rules! choices {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-        #[serde(rename_all = "kebab-case")]
-        pub enum $name { $($(#[$doc])* $variant),+ }
-    };
 }
 
 choices!(
@@ -303,35 +117,6 @@ choices!(
         Flip,
         /// Flip, and a random crop of 70 to 100 % of the area.
         FlipCrop,
-    }
-);
-choices!(
-    /// What to do with an image that cannot be decoded.
-    OnCorrupt {
-        /// Stop and name it.
-        Fail,
-        /// Name it and go on without it.
-        Skip,
-    }
-);
-choices!(
-    /// How the guidance loss is differentiated.
-    StrategyName {
-        /// Reverse over reverse.
-        Exact,
-        /// Central difference of first-order gradients: less memory.
-        FiniteDifference,
-    }
-);
-choices!(
-    /// Which mask guides.
-    MaskKind {
-        /// The provenance: known, or extracted from the edit.
-        True,
-        /// A mask of equal area and shape in a random place.
-        Random,
-        /// No target: the gradient is suppressed everywhere.
-        Full,
     }
 );
 choices!(
@@ -357,46 +142,6 @@ choices!(
     }
 );
 choices!(
-    /// What is differentiated.
-    ScoreName {
-        /// The logit of the class.
-        Logit,
-        /// Its log-probability.
-        LogProbability,
-    }
-);
-choices!(
-    /// Norm of the gradient outside the target.
-    NormName {
-        /// Sum of squares.
-        SquaredL2,
-        /// Sum of absolute values.
-        L1,
-    }
-);
-choices!(
-    /// Optimiser.
-    OptimizerName {
-        /// SGD with momentum.
-        Sgd,
-        /// Adam with decoupled weight decay.
-        Adamw,
-    }
-);
-choices!(
-    /// Learning-rate schedule.
-    ScheduleName {
-        /// Always the same.
-        Constant,
-        /// Drops every few epochs.
-        Step,
-        /// Half a cosine to 0.
-        Cosine,
-        /// Up and down along cosines.
-        OneCycle,
-    }
-);
-choices!(
     /// What selects the best epoch.
     Select {
         /// Accuracy on the validation split.
@@ -412,7 +157,7 @@ choices!(
 
 /// A complete description of a run: what `args.toml` holds, and all that a resumed run needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "each field is the setting of the same name")]
 pub struct Config {
     pub dataset: String,
@@ -422,57 +167,26 @@ pub struct Config {
     pub image_size: u32,
     pub augment: Augment,
     pub on_corrupt: OnCorrupt,
-    pub model: String,
-    pub layer4_stride: usize,
-    pub weights: Option<PathBuf>,
-    pub pretrained: bool,
-    pub freeze: Vec<String>,
-    pub grad_checkpointing: bool,
-    pub alpha: f64,
-    pub strategy: StrategyName,
-    pub mask: MaskKind,
+    #[serde(flatten)]
+    pub network: NetworkConfig,
+    #[serde(flatten)]
+    pub guidance: GuidanceConfig,
     pub mask_area: f64,
     pub difference: DifferenceName,
     pub otsu: OtsuName,
     pub min_separability: f64,
     pub guide_originals: bool,
-    pub score: ScoreName,
-    pub norm: NormName,
-    pub every: u64,
-    pub fraction: f64,
-    pub monitor: bool,
-    pub epochs: usize,
-    pub batch: usize,
-    pub optimizer: OptimizerName,
-    pub lr: f64,
-    pub head_lr_scale: f64,
-    pub momentum: f64,
-    pub nesterov: bool,
-    pub weight_decay: f64,
-    pub schedule: ScheduleName,
-    pub lr_step_epochs: usize,
-    pub lr_gamma: f64,
-    pub warmup_epochs: usize,
+    #[serde(flatten)]
+    pub optimisation: OptimisationConfig,
     pub class_weights: bool,
-    pub accumulate: usize,
-    pub clip_norm: Option<f64>,
-    pub ema: Option<f64>,
     pub select: Select,
-    pub patience: Option<usize>,
-    pub top_k: usize,
-    pub limit_batches: Option<usize>,
-    pub seed: u64,
 }
 
 /// What a data set is usually trained with.
 struct Recipe {
     model: &'static str,
     image_size: u32,
-    epochs: usize,
-    batch: usize,
-    optimizer: OptimizerName,
-    lr: f64,
-    weight_decay: f64,
+    optimisation: OptimisationDefaults,
     class_weights: bool,
     select: Select,
 }
@@ -483,22 +197,26 @@ impl Recipe {
         let photographs = Self {
             model: "resnet50",
             image_size: 224,
-            epochs: 100,
-            batch: 128,
-            optimizer: OptimizerName::Sgd,
-            lr: 1e-3,
-            weight_decay: 1e-4,
+            optimisation: OptimisationDefaults {
+                epochs: 100,
+                batch: 128,
+                optimizer: OptimizerName::Sgd,
+                lr: 1e-3,
+                weight_decay: 1e-4,
+            },
             class_weights: true,
             select: Select::ValTop1,
         };
         let small = Self {
             model: "small-cnn",
             image_size: 32,
-            epochs: 20,
-            batch: 64,
-            optimizer: OptimizerName::Adamw,
-            lr: 3e-3,
-            weight_decay: 0.0,
+            optimisation: OptimisationDefaults {
+                epochs: 20,
+                batch: 64,
+                optimizer: OptimizerName::Adamw,
+                lr: 3e-3,
+                weight_decay: 0.0,
+            },
             class_weights: false,
             // What the set's spurious cue does to a network shows at the end of training, and Decoy-MNIST's validation
             // images carry the decoy: they cannot tell a good epoch from a bad one.
@@ -506,91 +224,24 @@ impl Recipe {
         };
         match dataset {
             "embedded" => small,
-            "decoy-mnist" => Self { image_size: 28, epochs: 15, lr: 2e-3, ..small },
-            "cub" => Self { lr: 1e-2, ..photographs },
+            "decoy-mnist" => Self {
+                image_size: 28,
+                optimisation: OptimisationDefaults { epochs: 15, lr: 2e-3, ..small.optimisation },
+                ..small
+            },
+            "cub" => Self {
+                optimisation: OptimisationDefaults { lr: 1e-2, ..photographs.optimisation },
+                ..photographs
+            },
             // One's own images, on one's own machine: 128 of 224 pixels take tens of gigabytes in a guided ResNet-50.
-            "folder" => Self { batch: 16, ..photographs },
+            "folder" => Self {
+                optimisation: OptimisationDefaults { batch: 16, ..photographs.optimisation },
+                ..photographs
+            },
             _ => photographs,
         }
     }
 }
-
-/// What was said on the command line over what a TOML file says, whose keys are the flags' names. `T` is a struct of
-/// options; keys that it does not have are refused here, since serde cannot refuse them where one struct is flattened
-/// into another.
-///
-/// # Errors
-/// [`SettingsError::Unreadable`] or [`SettingsError::Invalid`], naming file, line and key; [`SettingsError::Unmergeable`]
-/// for what was said.
-pub fn over_file<T: Serialize + DeserializeOwned>(said: &T, path: &Path) -> Result<T, SettingsError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
-    let invalid = |reason: String| SettingsError::Invalid { path: path.to_owned(), reason };
-    let line = |span: Range<usize>| 1 + text[..span.start].matches('\n').count();
-    let file: BTreeMap<String, Spanned<toml::Value>> = toml::from_str(&text).map_err(|error| {
-        let place = error.span().map_or(String::new(), |span| format!("line {}: ", line(span)));
-        invalid(format!("{place}{}", one_line(error.message())))
-    })?;
-    let mut merged = toml::Table::new();
-    for (key, value) in file {
-        // Each key by itself, so that what is wrong with it can be told apart.
-        let line = line(value.span());
-        let alone = toml::Table::from_iter([(key.clone(), value.into_inner())]);
-        let kept = alone.clone().try_into::<T>().map_err(|error: toml::de::Error| {
-            invalid(format!("line {line}: `{key}`: {}", one_line(error.message())))
-        })?;
-        let kept = toml::Table::try_from(kept).map_err(|error| invalid(one_line(&error.to_string())))?;
-        if kept.is_empty() {
-            return Err(invalid(format!("line {line}: unknown key `{key}`; --help names the settings")));
-        }
-        merged.extend(alone);
-    }
-    let said = toml::Table::try_from(said)
-        .map_err(|error| SettingsError::Unmergeable { reason: one_line(&error.to_string()) })?;
-    for (flag, others) in EXCLUSIVE {
-        if said.get(flag).is_some_and(takes_effect) {
-            others.iter().for_each(|other| drop(merged.remove(*other)));
-        }
-    }
-    merged.extend(said);
-    merged.try_into().map_err(|error: toml::de::Error| invalid(one_line(error.message())))
-}
-
-/// Whether a value of [`EXCLUSIVE`] is more than the wish for a default.
-fn takes_effect(value: &toml::Value) -> bool {
-    value.as_bool() != Some(false) && value.as_integer() != Some(1) && value.as_float() != Some(1.0)
-}
-
-/// Settings that exclude each other: one that is said overrides those of a file.
-const EXCLUSIVE: [(&str, &[&str]); 9] = [
-    ("data", &["dataset", "data-root"]),
-    ("dataset", &["data"]),
-    ("data-root", &["data"]),
-    ("edits", &["no-edits"]),
-    ("no-edits", &["edits"]),
-    ("weights", &["pretrained"]),
-    ("pretrained", &["weights"]),
-    ("every", &["fraction"]),
-    ("fraction", &["every"]),
-];
-
-/// Serialises a path as text; one that is none is named, which serde's own error does not.
-///
-/// # Errors
-/// With the text of [`SettingsError::NotUtf8`].
-pub fn path_as_text<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
-    let text = |path: &PathBuf| match path.to_str() {
-        Some(text) => Ok(text.to_owned()),
-        None => Err(S::Error::custom(SettingsError::NotUtf8 { path: path.clone() })),
-    };
-    path.as_ref().map(text).transpose()?.serialize(serializer)
-}
-
-/// Defaults of settings that some others make idle.
-const LAYER4_STRIDE: usize = 2;
-const MOMENTUM: f64 = 0.9;
-const LR_STEP_EPOCHS: usize = 30;
-const LR_GAMMA: f64 = 0.1;
 
 impl Settings {
     /// The complete description: unsaid settings follow the data set's recipe.
@@ -601,7 +252,6 @@ impl Settings {
     pub fn resolve(self) -> Result<Config, SettingsError> {
         let (dataset, data_root) = self.source.resolve("embedded")?;
         let recipe = Recipe::of(&dataset);
-        let model = self.model.unwrap_or_else(|| recipe.model.to_owned());
         let config = Config {
             dataset,
             data_root,
@@ -610,46 +260,16 @@ impl Settings {
             image_size: self.image_size.unwrap_or(recipe.image_size),
             augment: self.augment.unwrap_or(Augment::None),
             on_corrupt: self.on_corrupt.unwrap_or(OnCorrupt::Fail),
-            model,
-            layer4_stride: self.layer4_stride.unwrap_or(LAYER4_STRIDE),
-            weights: self.weights,
-            pretrained: self.pretrained.unwrap_or(false),
-            freeze: self.freeze.unwrap_or_default(),
-            grad_checkpointing: self.grad_checkpointing.unwrap_or(false),
-            alpha: self.alpha.unwrap_or(0.0),
-            strategy: self.strategy.unwrap_or(StrategyName::Exact),
-            mask: self.mask.unwrap_or(MaskKind::True),
+            network: self.network.resolve(recipe.model),
+            guidance: self.guidance.resolve(),
             mask_area: self.mask_area.unwrap_or(1.0),
             difference: self.difference.unwrap_or(DifferenceName::Mean),
             otsu: self.otsu.unwrap_or(OtsuName::U8),
             min_separability: self.min_separability.unwrap_or(0.0),
             guide_originals: self.guide_originals.unwrap_or(false),
-            score: self.score.unwrap_or(ScoreName::Logit),
-            norm: self.norm.unwrap_or(NormName::SquaredL2),
-            every: self.every.unwrap_or(1),
-            fraction: self.fraction.unwrap_or(1.0),
-            monitor: self.monitor.unwrap_or(false),
-            epochs: self.epochs.unwrap_or(recipe.epochs),
-            batch: self.batch.unwrap_or(recipe.batch),
-            optimizer: self.optimizer.unwrap_or(recipe.optimizer),
-            lr: self.lr.unwrap_or(recipe.lr),
-            head_lr_scale: self.head_lr_scale.unwrap_or(1.0),
-            momentum: self.momentum.unwrap_or(MOMENTUM),
-            nesterov: self.nesterov.unwrap_or(false),
-            weight_decay: self.weight_decay.unwrap_or(recipe.weight_decay),
-            schedule: self.schedule.unwrap_or(ScheduleName::Cosine),
-            lr_step_epochs: self.lr_step_epochs.unwrap_or(LR_STEP_EPOCHS),
-            lr_gamma: self.lr_gamma.unwrap_or(LR_GAMMA),
-            warmup_epochs: self.warmup_epochs.unwrap_or(0),
+            optimisation: self.optimisation.resolve(recipe.optimisation),
             class_weights: self.class_weights.unwrap_or(recipe.class_weights),
-            accumulate: self.accumulate.unwrap_or(1),
-            clip_norm: self.clip_norm,
-            ema: self.ema,
             select: self.select.unwrap_or(recipe.select),
-            patience: self.patience,
-            top_k: self.top_k.unwrap_or(0),
-            limit_batches: self.limit_batches,
-            seed: self.seed.unwrap_or(0),
         };
         config.check()?;
         config.check_idle()?;
@@ -663,47 +283,20 @@ impl Config {
     /// # Errors
     /// [`SettingsError::Range`], [`SettingsError::Unknown`], [`SettingsError::Exclusive`] or [`SettingsError::NotUtf8`].
     pub fn check(&self) -> Result<(), SettingsError> {
-        for path in [&self.data_root, &self.edits, &self.weights].into_iter().flatten() {
+        for path in [&self.data_root, &self.edits].into_iter().flatten() {
             if path.to_str().is_none() {
                 return Err(SettingsError::NotUtf8 { path: path.clone() });
             }
         }
         known("dataset", &self.dataset, &dataset::NAMES)?;
-        known("model", &self.model, &MODEL_NAMES)?;
-        ensure((1..=2).contains(&self.layer4_stride), "layer4-stride", "1 or 2", self.layer4_stride)?;
-        let at_least_1 = |flag, value: usize| ensure(value >= 1, flag, "at least 1", value);
-        let non_negative =
-            |flag, value: f64| ensure(value >= 0.0 && value.is_finite(), flag, "0 or more", value);
-        let positive =
-            |flag, value: f64| ensure(value > 0.0 && value.is_finite(), flag, "more than 0", value);
-        at_least_1("epochs", self.epochs)?;
-        at_least_1("batch", self.batch)?;
-        at_least_1("accumulate", self.accumulate)?;
-        at_least_1("lr-step-epochs", self.lr_step_epochs)?;
-        at_least_1("patience", self.patience.unwrap_or(1))?;
-        at_least_1("limit-batches", self.limit_batches.unwrap_or(1))?;
+        self.network.check()?;
+        self.guidance.check()?;
+        self.optimisation.check()?;
         check_image_size(self.image_size)?;
-        ensure(self.every >= 1, "every", "at least 1", self.every)?;
-        ensure(self.warmup_epochs <= self.epochs, "warmup-epochs", "at most the epochs", self.warmup_epochs)?;
-        non_negative("alpha", self.alpha)?;
-        non_negative("weight-decay", self.weight_decay)?;
-        non_negative("head-lr-scale", self.head_lr_scale)?;
-        positive("lr", self.lr)?;
-        positive("lr-gamma", self.lr_gamma)?;
-        positive("mask-area", self.mask_area)?;
-        positive("clip-norm", self.clip_norm.unwrap_or(1.0))?;
-        let share = |flag, value: f64| ensure((0.0..=1.0).contains(&value), flag, "between 0 and 1", value);
-        share("min-separability", self.min_separability)?;
-        ensure(self.fraction > 0.0 && self.fraction <= 1.0, "fraction", "in (0, 1]", self.fraction)?;
-        for (flag, value) in [("momentum", self.momentum), ("ema", self.ema.unwrap_or(0.0))] {
-            ensure((0.0..1.0).contains(&value), flag, "in [0, 1)", value)?;
-        }
-        if self.every > 1 && self.fraction < 1.0 {
-            return Err(SettingsError::Exclusive { flag: "every", other: "fraction" });
-        }
-        if self.pretrained && self.weights.is_some() {
-            return Err(SettingsError::Exclusive { flag: "pretrained", other: "weights" });
-        }
+        let positive = self.mask_area > 0.0 && self.mask_area.is_finite();
+        ensure(positive, "mask-area", "more than 0", self.mask_area)?;
+        let share = (0.0..=1.0).contains(&self.min_separability);
+        ensure(share, "min-separability", "between 0 and 1", self.min_separability)?;
         if self.no_edits && self.edits.is_some() {
             return Err(SettingsError::Exclusive { flag: "no-edits", other: "edits" });
         }
@@ -713,39 +306,10 @@ impl Config {
     /// Refuses what would do nothing. A default is no wish and passes: the `args.toml` of a run names them all. What
     /// guides passes at alpha 0 too, for scripts that try several alphas.
     fn check_idle(&self) -> Result<(), SettingsError> {
-        let last = self.select == Select::Last;
-        let adamw = self.optimizer == OptimizerName::Adamw;
-        let no_steps = self.schedule != ScheduleName::Step;
-        let no_resnet = !self.model.starts_with("resnet");
-        idle(last && self.patience.is_some(), "patience", "with --select last", "add --select val-top1")?;
-        idle(last && self.top_k > 0, "top-k", "with --select last", "add --select val-top1")?;
-        idle(adamw && self.nesterov, "nesterov", "with --optimizer adamw", "add --optimizer sgd")?;
-        idle(
-            adamw && self.momentum != MOMENTUM,
-            "momentum",
-            "with --optimizer adamw",
-            "add --optimizer sgd",
-        )?;
-        idle(
-            no_steps && self.lr_step_epochs != LR_STEP_EPOCHS,
-            "lr-step-epochs",
-            "without --schedule step",
-            "add it",
-        )?;
-        idle(no_steps && self.lr_gamma != LR_GAMMA, "lr-gamma", "without --schedule step", "add it")?;
-        let advice = "leave it out, or choose --model resnet18, resnet34 or resnet50";
-        idle(
-            no_resnet && self.layer4_stride != LAYER4_STRIDE,
-            "layer4-stride",
-            "with a --model that is no ResNet",
-            advice,
-        )?;
-        idle(
-            no_resnet && self.grad_checkpointing,
-            "grad-checkpointing",
-            "with a --model that is no ResNet",
-            advice,
-        )
+        let unselected =
+            (self.select == Select::Last).then_some(("with --select last", "add --select val-top1"));
+        self.optimisation.check_idle(unselected)?;
+        self.network.check_idle()
     }
 
     /// Refuses what would do nothing on a data set without validation images.
@@ -753,68 +317,13 @@ impl Config {
     /// # Errors
     /// [`SettingsError::Idle`].
     pub fn check_validation(&self, dataset: &Dataset) -> Result<(), SettingsError> {
-        let none = dataset.val.is_empty();
         let (when, advice) = ("with an empty validation split", "leave it out, or add validation images");
-        idle(none && self.patience.is_some(), "patience", when, advice)?;
-        idle(none && self.top_k > 0, "top-k", when, advice)
-    }
-
-    /// The guidance of `model` that these settings describe.
-    pub fn guidance(&self, model: &Model) -> Guidance {
-        let step = if model.is_piecewise_linear() {
-            Strategy::PIECEWISE_LINEAR_STEP
-        } else {
-            Strategy::DEFAULT_STEP
-        };
-        Guidance {
-            score: match self.score {
-                ScoreName::Logit => Score::Logit,
-                ScoreName::LogProbability => Score::LogProbability,
-            },
-            norm: match self.norm {
-                NormName::SquaredL2 => Norm::SquaredL2,
-                NormName::L1 => Norm::L1,
-            },
-            strategy: match self.strategy {
-                StrategyName::Exact => Strategy::Exact,
-                StrategyName::FiniteDifference => Strategy::FiniteDifference { step },
-            },
-            lazy: if self.every > 1 {
-                Lazy::EverySteps(self.every)
-            } else if self.fraction < 1.0 {
-                Lazy::Fraction(self.fraction)
-            } else {
-                Lazy::Always
-            },
-            independent_samples: !model.mixes_samples(),
-            ..Guidance::new(self.alpha)
-        }
-    }
-
-    /// Whether steps compute the guidance loss at all.
-    pub fn is_guided(&self) -> bool {
-        self.alpha > 0.0 || self.monitor
+        if dataset.val.is_empty() { self.optimisation.check_selection(when, advice) } else { Ok(()) }
     }
 
     /// The model for a number of classes.
     pub fn model_spec(&self, classes: usize) -> ModelSpec {
-        ModelSpec {
-            size: self.image_size as usize,
-            layer4_stride: self.layer4_stride,
-            ..ModelSpec::new(&self.model, classes)
-        }
-    }
-
-    /// The learning-rate schedule.
-    pub fn schedule(&self) -> Schedule {
-        match self.schedule {
-            ScheduleName::Constant => Schedule::Constant,
-            ScheduleName::Step => Schedule::Step { every_epochs: self.lr_step_epochs, gamma: self.lr_gamma },
-            ScheduleName::Cosine => Schedule::Cosine { min: 0.0 },
-            ScheduleName::OneCycle => {
-                Schedule::OneCycle { pct_start: 0.3, div_factor: 25.0, final_div_factor: 1e4 }
-            }
-        }
+        self.network.spec(self.image_size, classes)
     }
 }
 
@@ -838,47 +347,11 @@ impl From<OtsuName> for Histogram {
     }
 }
 
-fn ensure(
-    holds: bool,
-    flag: &'static str,
-    expected: &'static str,
-    value: impl std::fmt::Display,
-) -> Result<(), SettingsError> {
-    if holds { Ok(()) } else { Err(SettingsError::Range { flag, expected, value: value.to_string() }) }
-}
-
-fn known(flag: &'static str, name: &str, names: &[&str]) -> Result<(), SettingsError> {
-    if names.contains(&name) {
-        return Ok(());
-    }
-    Err(SettingsError::Unknown { flag, name: name.to_owned(), known: names.join(", ") })
-}
-
-fn idle(
-    idle: bool,
-    flag: &'static str,
-    when: &'static str,
-    advice: &'static str,
-) -> Result<(), SettingsError> {
-    if idle { Err(SettingsError::Idle { flag, when, advice }) } else { Ok(()) }
-}
-
-/// Refuses a side of images, in pixels, that no network here can have.
-///
-/// # Errors
-/// [`SettingsError::Range`].
-pub fn check_image_size(side: u32) -> Result<(), SettingsError> {
-    ensure((4..=4096).contains(&side), "image-size", "between 4 and 4096", side)
-}
-
-/// A message of several lines in one.
-fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).collect::<Vec<_>>().join("; ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pg_cli::choices::{MaskKind, NormName, ScheduleName};
+    use pg_cli::over_file;
 
     fn named(dataset: &str) -> Settings {
         let source = Source { dataset: Some(dataset.into()), ..Source::default() };
@@ -898,13 +371,24 @@ mod tests {
     fn unsaid_settings_follow_the_recipe_of_the_data_set() {
         let embedded = resolve(Settings::default()).unwrap();
         assert_eq!(
-            (embedded.dataset.as_str(), embedded.model.as_str(), embedded.image_size),
+            (embedded.dataset.as_str(), embedded.network.model.as_str(), embedded.image_size),
             ("embedded", "small-cnn", 32)
         );
         let cub = resolve(named("cub")).unwrap();
-        assert_eq!((cub.model.as_str(), cub.lr, cub.batch, cub.epochs), ("resnet50", 1e-2, 128, 100));
+        assert_eq!(
+            (
+                cub.network.model.as_str(),
+                cub.optimisation.lr,
+                cub.optimisation.batch,
+                cub.optimisation.epochs
+            ),
+            ("resnet50", 1e-2, 128, 100)
+        );
         let own = resolve(own("x")).unwrap();
-        assert_eq!((own.dataset.as_str(), own.batch, own.data_root), ("folder", 16, Some("x".into())));
+        assert_eq!(
+            (own.dataset.as_str(), own.optimisation.batch, own.data_root),
+            ("folder", 16, Some("x".into()))
+        );
     }
 
     #[test]
@@ -921,13 +405,13 @@ mod tests {
         let data = over(&|s| s.source.data = Some("b".into()));
         assert_eq!((data.dataset.as_str(), data.data_root), ("folder", Some("b".into())));
         assert_eq!(over(&|s| s.no_edits = Some(true)).edits, None);
-        assert_eq!(over(&|s| s.pretrained = Some(true)).weights, None);
-        let every = over(&|s| s.every = Some(2));
-        assert_eq!((every.every, every.fraction), (2, 1.0));
+        assert_eq!(over(&|s| s.network.pretrained = Some(true)).network.weights, None);
+        let every = over(&|s| s.guidance.every = Some(2));
+        assert_eq!((every.guidance.every, every.guidance.fraction), (2, 1.0));
         // A default that is said excludes nothing.
         assert_eq!(over(&|s| s.no_edits = Some(false)).edits, Some("e.csv".into()));
-        assert_eq!(over(&|s| s.pretrained = Some(false)).weights, Some("w.pth".into()));
-        assert_eq!(over(&|s| s.every = Some(1)).fraction, 0.5);
+        assert_eq!(over(&|s| s.network.pretrained = Some(false)).network.weights, Some("w.pth".into()));
+        assert_eq!(over(&|s| s.guidance.every = Some(1)).guidance.fraction, 0.5);
     }
 
     #[test]
@@ -935,9 +419,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.toml");
         std::fs::write(&path, "alpha = 0.5\nepochs = 7\nmask = \"random\"\n").unwrap();
-        let flags = Settings { epochs: Some(3), ..Settings::default() };
+        let flags = Settings {
+            optimisation: OptimisationSettings { epochs: Some(3), ..Default::default() },
+            ..Settings::default()
+        };
         let config = over_file(&flags, &path).unwrap().resolve().unwrap();
-        assert_eq!((config.alpha, config.epochs, config.mask), (0.5, 3, MaskKind::Random));
+        assert_eq!(
+            (config.guidance.alpha, config.optimisation.epochs, config.guidance.mask),
+            (0.5, 3, MaskKind::Random)
+        );
         for (text, reason) in [
             ("seed = 1\nalpa = 1", "line 2: unknown key `alpa`; --help names the settings"),
             ("seed = 1\n\nepochs = \"x\"", "line 3: `epochs`: invalid type: string \"x\", expected usize"),
@@ -960,7 +450,11 @@ mod tests {
 
     #[test]
     fn a_config_comes_back_from_its_file() {
-        let config = resolve(Settings { freeze: Some(vec!["conv1".into()]), ..Settings::default() }).unwrap();
+        let config = resolve(Settings {
+            network: NetworkSettings { freeze: Some(vec!["conv1".into()]), ..Default::default() },
+            ..Settings::default()
+        })
+        .unwrap();
         let text = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
     }
@@ -972,22 +466,22 @@ mod tests {
             change(&mut settings);
             resolve(settings).unwrap_err()
         };
-        assert_eq!(with(|s| s.batch = Some(0)), "--batch must be at least 1, got 0");
-        assert_eq!(with(|s| s.alpha = Some(-1.0)), "--alpha must be 0 or more, got -1");
-        assert_eq!(with(|s| s.alpha = Some(f64::NAN)), "--alpha must be 0 or more, got NaN");
-        assert_eq!(with(|s| s.fraction = Some(0.0)), "--fraction must be in (0, 1], got 0");
-        assert_eq!(with(|s| s.layer4_stride = Some(3)), "--layer4-stride must be 1 or 2, got 3");
+        assert_eq!(with(|s| s.optimisation.batch = Some(0)), "--batch must be at least 1, got 0");
+        assert_eq!(with(|s| s.guidance.alpha = Some(-1.0)), "--alpha must be 0 or more, got -1");
+        assert_eq!(with(|s| s.guidance.alpha = Some(f64::NAN)), "--alpha must be 0 or more, got NaN");
+        assert_eq!(with(|s| s.guidance.fraction = Some(0.0)), "--fraction must be in (0, 1], got 0");
+        assert_eq!(with(|s| s.network.layer4_stride = Some(3)), "--layer4-stride must be 1 or 2, got 3");
         assert!(
             with(|s| s.source.dataset = Some("birds".into()))
                 .starts_with("--dataset: `birds` is unknown; choose")
         );
         assert!(
-            with(|s| s.model = Some("vgg".into()))
+            with(|s| s.network.model = Some("vgg".into()))
                 .starts_with("--model: `vgg` is unknown; choose one of mlp,")
         );
-        assert_eq!(with(|s| s.ema = Some(1.0)), "--ema must be in [0, 1), got 1");
-        assert_eq!(with(|s| s.lr = Some(0.0)), "--lr must be more than 0, got 0");
-        let both = with(|s| (s.every, s.fraction) = (Some(2), Some(0.5)));
+        assert_eq!(with(|s| s.optimisation.ema = Some(1.0)), "--ema must be in [0, 1), got 1");
+        assert_eq!(with(|s| s.optimisation.lr = Some(0.0)), "--lr must be more than 0, got 0");
+        let both = with(|s| (s.guidance.every, s.guidance.fraction) = (Some(2), Some(0.5)));
         assert_eq!(both, "--every and --fraction exclude each other");
         let both = with(|s| (s.no_edits, s.edits) = (Some(true), Some("e.csv".into())));
         assert_eq!(both, "--no-edits and --edits exclude each other");
@@ -1008,29 +502,35 @@ mod tests {
         let adamw = |flag| format!("--{flag} does nothing with --optimizer adamw; add --optimizer sgd");
         let steps = |flag| format!("--{flag} does nothing without --schedule step; add it");
 
-        assert_eq!(small(&|s| s.patience = Some(3)).unwrap_err(), last("patience"));
-        assert_eq!(small(&|s| s.top_k = Some(1)).unwrap_err(), last("top-k"));
+        assert_eq!(small(&|s| s.optimisation.patience = Some(3)).unwrap_err(), last("patience"));
+        assert_eq!(small(&|s| s.optimisation.top_k = Some(1)).unwrap_err(), last("top-k"));
         let selected = small(&|s| {
-            (s.patience, s.top_k, s.select) = (Some(3), Some(1), Some(Select::ValTop1));
+            (s.optimisation.patience, s.optimisation.top_k, s.select) =
+                (Some(3), Some(1), Some(Select::ValTop1));
         });
-        assert!(selected.is_ok() && photographs(&|s| s.patience = Some(3)).is_ok());
-        assert_eq!(small(&|s| s.nesterov = Some(true)).unwrap_err(), adamw("nesterov"));
-        assert_eq!(small(&|s| s.momentum = Some(0.5)).unwrap_err(), adamw("momentum"));
-        assert!(photographs(&|s| (s.nesterov, s.momentum) = (Some(true), Some(0.5))).is_ok());
-        assert_eq!(small(&|s| s.lr_step_epochs = Some(2)).unwrap_err(), steps("lr-step-epochs"));
-        assert_eq!(small(&|s| s.lr_gamma = Some(0.5)).unwrap_err(), steps("lr-gamma"));
+        assert!(selected.is_ok() && photographs(&|s| s.optimisation.patience = Some(3)).is_ok());
+        assert_eq!(small(&|s| s.optimisation.nesterov = Some(true)).unwrap_err(), adamw("nesterov"));
+        assert_eq!(small(&|s| s.optimisation.momentum = Some(0.5)).unwrap_err(), adamw("momentum"));
+        assert!(
+            photographs(&|s| (s.optimisation.nesterov, s.optimisation.momentum) = (Some(true), Some(0.5)))
+                .is_ok()
+        );
+        assert_eq!(small(&|s| s.optimisation.lr_step_epochs = Some(2)).unwrap_err(), steps("lr-step-epochs"));
+        assert_eq!(small(&|s| s.optimisation.lr_gamma = Some(0.5)).unwrap_err(), steps("lr-gamma"));
         let stepped = |s: &mut Settings| {
-            (s.lr_step_epochs, s.lr_gamma, s.schedule) = (Some(2), Some(0.5), Some(ScheduleName::Step));
+            (s.optimisation.lr_step_epochs, s.optimisation.lr_gamma, s.optimisation.schedule) =
+                (Some(2), Some(0.5), Some(ScheduleName::Step));
         };
         assert!(small(&stepped).is_ok());
-        let stride = small(&|s| s.layer4_stride = Some(1)).unwrap_err();
+        let stride = small(&|s| s.network.layer4_stride = Some(1)).unwrap_err();
         assert!(
             stride.starts_with("--layer4-stride does nothing with a --model that is no ResNet; "),
             "{stride}"
         );
-        assert!(photographs(&|s| s.layer4_stride = Some(1)).is_ok());
+        assert!(photographs(&|s| s.network.layer4_stride = Some(1)).is_ok());
         let guidance = small(&|s| {
-            (s.mask, s.every, s.norm) = (Some(MaskKind::Random), Some(2), Some(NormName::L1));
+            (s.guidance.mask, s.guidance.every, s.guidance.norm) =
+                (Some(MaskKind::Random), Some(2), Some(NormName::L1));
         });
         assert!(guidance.is_ok(), "at alpha 0 it waits for another alpha");
     }
@@ -1053,8 +553,11 @@ mod tests {
             change(&mut settings);
             resolve(settings).unwrap()
         };
-        let (patient, top, plain) =
-            (config(|s| s.patience = Some(2)), config(|s| s.top_k = Some(2)), config(|_| ()));
+        let (patient, top, plain) = (
+            config(|s| s.optimisation.patience = Some(2)),
+            config(|s| s.optimisation.top_k = Some(2)),
+            config(|_| ()),
+        );
         assert!(patient.check_validation(&set).is_ok() && top.check_validation(&set).is_ok());
         set.val.clear();
         assert!(plain.check_validation(&set).is_ok());

@@ -7,11 +7,12 @@ use clap::Args as ClapArgs;
 use pg_classify::dataset::Dataset;
 use pg_classify::evaluation::Prediction;
 use pg_classify::report;
-use pg_classify::settings::path_as_text;
+use pg_cli::output::{say, write_table};
+use pg_cli::{Configured, Machine, path_as_text};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Configured, Machine, Subject, file_name, say, write_table};
+use super::{Subject, file_name};
 
 #[derive(ClapArgs)]
 pub(crate) struct Args {

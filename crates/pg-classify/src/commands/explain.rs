@@ -8,12 +8,13 @@ use clap::Args as ClapArgs;
 use pg_classify::dataset::{Dataset, Example};
 use pg_classify::evaluation::{Saliency, mean_target_share};
 use pg_classify::pictures::{spread, write_saliencies};
-use pg_classify::settings::path_as_text;
+use pg_cli::output::{make_folder, say, write_table};
+use pg_cli::{Configured, Machine, path_as_text};
 use pg_tasks::sheet::{overlay, write_png};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Configured, Machine, Subject, file_name, make_folder, say, write_table};
+use super::{Subject, file_name};
 
 #[derive(ClapArgs)]
 pub(crate) struct Args {

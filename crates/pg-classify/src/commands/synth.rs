@@ -9,7 +9,9 @@ use image::{GrayImage, Luma, RgbImage};
 use pg_classify::dataset::{self, Dataset};
 use pg_classify::pictures::spread;
 use pg_classify::samples::Grid;
-use pg_classify::settings::{DifferenceName, OtsuName, Source, check_image_size, path_as_text};
+use pg_classify::settings::{DifferenceName, OtsuName, Source};
+use pg_cli::output::{make_folder, say, write_table};
+use pg_cli::{Configured, Machine, check_image_size, path_as_text};
 use pg_embedded::{Embedded, Spec};
 use pg_provenance::{BinaryMask, Extractor};
 use pg_random::Seed;
@@ -17,8 +19,6 @@ use pg_synth::{Batch, CutMix, Masks, Mixup, ResizeMix, SynthError, Synthesiser, 
 use pg_tasks::sheet::{sheet, tint_non_target, write_png};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-
-use super::{Configured, Machine, make_folder, say, write_table};
 
 /// Samples of a batch, as --limit-batches counts them.
 const BATCH: usize = 8;

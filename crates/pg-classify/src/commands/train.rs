@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use clap::Args as ClapArgs;
 use pg_classify::about::About;
@@ -13,23 +13,22 @@ use pg_classify::evaluation::Evaluator;
 use pg_classify::pictures::{draw_samples, spread, write_saliencies};
 use pg_classify::report;
 use pg_classify::samples::Samples;
-use pg_classify::settings::{Config, OnCorrupt, OptimizerName, Settings, SettingsError, path_as_text};
-use pg_models::{Model, read_weights};
+use pg_classify::settings::{Config, Settings};
+use pg_cli::choices::OnCorrupt;
+use pg_cli::output::{make_folder, say};
+use pg_cli::{Configured, Machine, SettingsError, path_as_text, read_run};
+use pg_models::Model;
 use pg_random::Seed;
 use pg_tasks::checkpoint;
 use pg_tasks::class_weights::inverse_frequency;
 use pg_tasks::interrupt::Interrupt;
-use pg_tasks::optim::{AdamW, Groups, Optimizer, ParamGroup, Sgd};
 use pg_tasks::progress::Progress;
 use pg_tasks::results::Results;
 use pg_tasks::run_dir::RunDir;
-use pg_tasks::schedule::LrPlan;
 use pg_tasks::sheet::write_png;
-use pg_tasks::train::{Ending, Outcome, Setup, Task, TrainOptions};
+use pg_tasks::train::{Ending, Outcome, Setup, Task};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-use super::{Configured, Machine, make_folder, say};
 
 /// Pictures on a sheet.
 const PICTURES: usize = 16;
@@ -63,7 +62,7 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
         None => settings.resolve()?,
     };
     let device = machine.open_device()?;
-    if config.grad_checkpointing && !device.is_cpu() {
+    if config.network.grad_checkpointing && !device.is_cpu() {
         let (when, advice) = ("on a device other than the CPU", "leave it out");
         return Err(SettingsError::Idle { flag: "grad-checkpointing", when, advice }.into());
     }
@@ -76,12 +75,12 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
         dataset.check_files()?;
     }
     let spec = config.model_spec(dataset.classes.len());
-    let mut model = Model::new(spec, Seed(config.seed), DType::F32, &device)?;
-    model.set_grad_checkpointing(config.grad_checkpointing)?;
+    let mut model = Model::new(spec, Seed(config.optimisation.seed), DType::F32, &device)?;
+    model.set_grad_checkpointing(config.network.grad_checkpointing)?;
     if resume.is_none() {
         config.check_validation(&dataset)?;
-        load_pretrained(&model, &config)?;
-        warn_of_random_weights(&config);
+        config.network.load_pretrained(&model)?;
+        config.network.warn_of_random_weights("--model small-cnn --image-size 32");
     }
     let samples = Arc::new(Samples::prepare(&dataset, &config)?);
     describe(&dataset, &model, &samples, &config);
@@ -90,13 +89,13 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
         samples.grid(),
         normalise(dataset.normalize),
         config.on_corrupt,
-        config.limit_batches,
+        config.optimisation.limit_batches,
         &device,
     );
     let weights = class_weights(&dataset, &samples, &config, &device)?;
     let task =
         Classifier::new(&model, &dataset, Arc::clone(&samples), &config, weights, evaluator.clone(), &device);
-    let optimizer = optimizer(&config, &model);
+    let optimizer = config.optimisation.optimizer(&model, &config.network.freeze);
     optimizer.groups().check(model.params().vars())?;
     let pictures = resume.is_none().then(|| draw_samples(&samples, &config, PICTURES)).transpose()?;
 
@@ -105,8 +104,8 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
         None => RunDir::create(&out.unwrap_or_else(|| "runs".into()), &config.dataset)?,
     };
     let about = About::new(&dataset, &config);
-    let progress = Progress::new(!machine.json, config.epochs);
-    let options = train_options(&config, task.steps_per_epoch());
+    let progress = Progress::new(!machine.json, config.optimisation.epochs);
+    let options = config.optimisation.train_options(task.steps_per_epoch());
     let setup = Setup { task: &task, params: model.params(), optimizer, options, dir: &dir, about, progress };
     let trainer = match pictures {
         None => setup.resume()?,
@@ -120,17 +119,6 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     finish(machine.json, &outcome, &model, &evaluator, &dataset, &config, &dir)
 }
 
-/// Large networks learn little from scratch on what is usually at hand.
-fn warn_of_random_weights(config: &Config) {
-    let large = config.model.starts_with("resnet") || config.model.starts_with("vgg");
-    if large && config.weights.is_none() && !config.pretrained {
-        tracing::warn!(
-            "{} starts from random weights; give --weights, or a small model (--model small-cnn --image-size 32)",
-            config.model
-        );
-    }
-}
-
 /// The settings of a run that is resumed; it takes no others, since it must end as if it had never stopped.
 fn resumed_config(dir: &Path, settings: &Settings) -> Result<Config> {
     let said = toml::Table::try_from(settings).context("--resume takes no settings; leave them out")?;
@@ -138,35 +126,9 @@ fn resumed_config(dir: &Path, settings: &Settings) -> Result<Config> {
         return Err(SettingsError::Resumed { flag: flag.clone() }.into());
     }
     let path = RunDir::open(dir)?.file("args.toml");
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("{}: not a run directory that can be resumed", path.display()))?;
-    let config: Config = toml::from_str(&text)
-        .map_err(|error| anyhow!("{}: not the settings of a run ({})", path.display(), error.message()))?;
+    let config: Config = read_run(&path)?;
     config.check().with_context(|| path.display().to_string())?;
     Ok(config)
-}
-
-fn load_pretrained(model: &Model, config: &Config) -> Result<()> {
-    let path = match (&config.weights, config.pretrained) {
-        (Some(path), _) => path.clone(),
-        (None, true) => download(&config.model)?,
-        (None, false) => return Ok(()),
-    };
-    let tensors = read_weights(&path)?;
-    model.params().load_but(&tensors, model.spec().head()).with_context(|| path.display().to_string())
-}
-
-#[cfg(feature = "hub")]
-fn download(model: &str) -> Result<PathBuf> {
-    Ok(pg_models::download(model)?)
-}
-
-#[cfg(not(feature = "hub"))]
-fn download(_: &str) -> Result<PathBuf> {
-    anyhow::bail!(
-        "--pretrained: this build cannot reach the Hugging Face hub; build it with --features hub, \
-         or download the weights yourself and pass them with --weights"
-    )
 }
 
 /// Says what is about to be trained.
@@ -192,11 +154,16 @@ fn describe(dataset: &Dataset, model: &Model, samples: &Samples, config: &Config
             found.unguided,
         );
     }
-    tracing::info!("{}: {} parameters, alpha {}", config.model, model.params().count(), config.alpha);
-    if config.alpha > 0.0 && samples.as_slice().iter().all(|sample| sample.target.is_none()) {
+    tracing::info!(
+        "{}: {} parameters, alpha {}",
+        config.network.model,
+        model.params().count(),
+        config.guidance.alpha
+    );
+    if config.guidance.alpha > 0.0 && samples.as_slice().iter().all(|sample| sample.target.is_none()) {
         tracing::warn!(
             "no sample has provenance, so alpha {} does nothing; pass --edits MANIFEST",
-            config.alpha
+            config.guidance.alpha
         );
     }
 }
@@ -217,41 +184,6 @@ fn class_weights(
     let named: Vec<(&String, usize)> = dataset.classes.iter().zip(counts).collect();
     let weights: Vec<f32> = inverse_frequency(&named)?.into_iter().map(|weight| weight as f32).collect();
     Ok(Some(Tensor::new(weights, device)?))
-}
-
-fn optimizer(config: &Config, model: &Model) -> Optimizer {
-    let head = ParamGroup {
-        matches: model.spec().head().iter().map(|prefix| prefix.trim_end_matches('.').to_owned()).collect(),
-        lr_scale: config.head_lr_scale,
-        weight_decay: None,
-    };
-    let groups = if config.head_lr_scale == 1.0 { Vec::new() } else { vec![head] };
-    let groups = Groups { groups, frozen: config.freeze.clone() };
-    match config.optimizer {
-        OptimizerName::Sgd => {
-            Optimizer::Sgd(Sgd::new(config.momentum, config.nesterov, config.weight_decay, groups))
-        }
-        OptimizerName::Adamw => Optimizer::AdamW(AdamW::new(config.weight_decay, groups)),
-    }
-}
-
-fn train_options(config: &Config, batches_per_epoch: usize) -> TrainOptions {
-    let steps_per_epoch = batches_per_epoch.div_ceil(config.accumulate);
-    TrainOptions {
-        epochs: config.epochs,
-        lr: config.lr,
-        plan: LrPlan {
-            schedule: config.schedule(),
-            warmup_steps: config.warmup_epochs * steps_per_epoch,
-            steps_per_epoch,
-            total_steps: config.epochs * steps_per_epoch,
-        },
-        accumulate: config.accumulate,
-        clip_norm: config.clip_norm,
-        ema: config.ema,
-        patience: config.patience,
-        top_k: config.top_k,
-    }
 }
 
 /// Scores the selected weights on the test split, which nothing has looked at before, and reports.
@@ -294,7 +226,7 @@ fn finish(
         ("constant_top1", json!(test.constant.top1)),
         ("loss_cls", finite(outcome.loss_cls)),
         ("loss_pg", finite(outcome.loss_pg)),
-        ("alpha", json!(config.alpha)),
+        ("alpha", json!(config.guidance.alpha)),
         ("epochs", json!(outcome.epochs)),
         ("best_epoch", json!(outcome.best_epoch)),
         ("ending", json!(outcome.ending)),
