@@ -1,16 +1,18 @@
 //! Building and starting the workspace's binaries, and other programs.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-/// The folder that holds the workspace's `Cargo.toml`.
+/// The folder that holds the workspace's `Cargo.toml`: of the checkout that `cargo xtask` was called in, which may share
+/// its build folder with others.
 pub(crate) fn workspace_root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest).to_path_buf()
+    let called = std::env::var_os("CARGO_MANIFEST_DIR");
+    let manifest = PathBuf::from(called.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()));
+    manifest.parent().unwrap_or(&manifest).to_path_buf()
 }
 
 /// `cargo`, the one that started this process where there is one, in the workspace's root.

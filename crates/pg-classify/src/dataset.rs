@@ -21,16 +21,15 @@ pub mod waterbirds;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use image::RgbImage;
 use pg_provenance::{BinaryMask, resize_rgb};
 use pg_random::Seed;
-use pg_tasks::decode::read_rgb;
 use pg_tasks::fingerprint::Fingerprint;
 
 pub use error::DatasetError;
 pub use manifest::Manifest;
+pub use pg_tasks::picture::Picture;
 
 /// A labelled data set with its splits and the edits of its training images.
 #[derive(Clone, Debug)]
@@ -61,15 +60,6 @@ pub struct Dataset {
     pub side: u32,
     /// Whether the network's input is normalised by the `ImageNet` mean and standard deviation.
     pub normalize: bool,
-}
-
-/// Where an image is.
-#[derive(Clone, Debug)]
-pub enum Picture {
-    /// In a file, decoded when it is needed.
-    File(PathBuf),
-    /// In memory.
-    Memory(Arc<RgbImage>),
 }
 
 /// One image with what is known about it.
@@ -191,30 +181,6 @@ impl Dataset {
             .with("validation", identities(&self.val))
             .with("test", identities(&self.test))
             .with("edited", edits)
-    }
-}
-
-impl Picture {
-    /// Bytes that tell it, with its label, from other pictures of the set: the name of its file, wherever the set lies,
-    /// or its pixels.
-    fn identity(&self, label: u32) -> Vec<u8> {
-        let name = match self {
-            Self::File(path) => path.file_name().unwrap_or_default().as_encoded_bytes(),
-            Self::Memory(image) => image.as_raw(),
-        };
-        [&label.to_le_bytes(), name].concat()
-    }
-
-    /// The decoded image, as RGB of 8 bits a channel; alpha is dropped and grey is repeated.
-    ///
-    /// # Errors
-    /// [`DatasetError::Picture`] naming the file.
-    pub fn load(&self) -> Result<Arc<RgbImage>, DatasetError> {
-        let path = match self {
-            Self::Memory(image) => return Ok(Arc::clone(image)),
-            Self::File(path) => path,
-        };
-        Ok(Arc::new(read_rgb(path)?))
     }
 }
 

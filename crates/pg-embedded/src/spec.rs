@@ -92,6 +92,9 @@ pub enum SpecError {
         /// The jitter.
         jitter: u32,
     },
+    /// Sizes of animals that are none, or do not fit.
+    #[error("`scale` is {:?}; give two rising numbers above 0 and below 0.5", .0)]
+    Scale([f32; 2]),
     /// A number that is no probability.
     #[error("`{field}` is {value}; give a number from 0 to 1")]
     Probability {
@@ -138,30 +141,45 @@ impl Spec {
     /// # Errors
     /// The first value that cannot be drawn.
     pub fn check(&self) -> Result<(), SpecError> {
-        if self.classes.len() < 2 {
-            return Err(SpecError::TooFewClasses(self.classes.len()));
-        }
-        for (label, class) in self.classes.iter().enumerate() {
-            if self.classes[..label].contains(class) {
-                return Err(SpecError::RepeatedClass(class.name().into()));
-            }
-        }
-        for (split, count) in [("train", self.train), ("val", self.val), ("test", self.test)] {
-            if count == 0 {
-                return Err(SpecError::EmptySplit(split));
-            }
-        }
-        let jitter = self.image.jitter;
-        for (side, mean) in [("width", self.image.width), ("height", self.image.height)] {
-            if mean.saturating_sub(jitter) < SMALLEST || mean.saturating_add(jitter) > LARGEST {
-                return Err(SpecError::Size { side, mean, jitter });
-            }
-        }
+        check_classes(&self.classes)?;
+        check_splits(self.train, self.val, self.test)?;
+        self.image.check()?;
         let probabilities =
             [("cue.agreement", self.cue.agreement), ("edits.cue_survives", self.edits.cue_survives)];
         for (field, value) in probabilities {
             if !(0.0..=1.0).contains(&value) {
                 return Err(SpecError::Probability { field, value });
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn check_classes(classes: &[Species]) -> Result<(), SpecError> {
+    if classes.len() < 2 {
+        return Err(SpecError::TooFewClasses(classes.len()));
+    }
+    for (label, class) in classes.iter().enumerate() {
+        if classes[..label].contains(class) {
+            return Err(SpecError::RepeatedClass(class.name().into()));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn check_splits(train: usize, val: usize, test: usize) -> Result<(), SpecError> {
+    match [("train", train), ("val", val), ("test", test)].into_iter().find(|(_, count)| *count == 0) {
+        Some((split, _)) => Err(SpecError::EmptySplit(split)),
+        None => Ok(()),
+    }
+}
+
+impl ImageSpec {
+    pub(crate) fn check(&self) -> Result<(), SpecError> {
+        let jitter = self.jitter;
+        for (side, mean) in [("width", self.width), ("height", self.height)] {
+            if mean.saturating_sub(jitter) < SMALLEST || mean.saturating_add(jitter) > LARGEST {
+                return Err(SpecError::Size { side, mean, jitter });
             }
         }
         Ok(())

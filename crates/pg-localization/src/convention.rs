@@ -50,12 +50,7 @@ impl Convention {
     }
 
     /// The box of an object of an image of `size` in score maps of `map`; `None` if it lies outside.
-    pub(crate) fn object(
-        self,
-        object: BoundingBox,
-        size: (u32, u32),
-        map: (u32, u32),
-    ) -> Option<BoundingBox> {
+    pub fn object(self, object: BoundingBox, size: (u32, u32), map: (u32, u32)) -> Option<BoundingBox> {
         match self {
             Self::WsolEvaluation | Self::DaWsol => Some(object.resized(size, map)),
             Self::TsCam => Some(object.resized(size, map).clamped(map)),
@@ -96,6 +91,21 @@ pub fn overlaps(
     }
 }
 
+/// The box of the largest contour above `threshold` in 0..1 of the greatest score, as wsolevaluation has it: its right and
+/// lower ends one beyond, as far as the map goes. The origin where nothing is above.
+pub fn largest_box(map: &ScoreMap, threshold: f64) -> BoundingBox {
+    let contours = Contours::new(map, &[], Overhang::Clamped);
+    let corners = contours.of_largest(|region| {
+        let found = contours.bounding_box(region, 0);
+        [found.x0, found.y0, found.x1, found.y1]
+    });
+    let level = (threshold * f64::from(contours.maximum)) as usize;
+    match corners[STEPS - 1 - level.min(STEPS - 1)] {
+        Some([x0, y0, x1, y1]) => BoundingBox { x0, y0, x1, y1 },
+        None => BoundingBox::ORIGIN,
+    }
+}
+
 fn best_overlap(predicted: BoundingBox, objects: &[BoundingBox]) -> f64 {
     objects.iter().map(|&object| object.iou(predicted)).fold(0.0, f64::max)
 }
@@ -130,6 +140,12 @@ impl<'a> Contours<'a> {
 
     /// With the contour of the largest area at each threshold; of several, the one that starts last.
     fn largest(&self, thresholds: &[f64]) -> Vec<f64> {
+        let best = self.of_largest(|region| self.overlap(region, 0));
+        self.at(thresholds, |level| best[STEPS - 1 - level])
+    }
+
+    /// What `value` says of the contour of the largest area, at each step; of several, the one that starts last.
+    fn of_largest<V: Copy + PartialOrd>(&self, value: impl Fn(&Region) -> V) -> Vec<Option<V>> {
         let (width, height) = self.size;
         let best = best_of_each_step(&self.entry, width as usize, Neighbours::Eight, |step, region| {
             let inside = |x: i64, y: i64| {
@@ -138,9 +154,9 @@ impl<'a> Contours<'a> {
                     && usize::from(self.entry[(y * i64::from(width) + x) as usize]) <= step
             };
             let area = doubled_area(region, width as usize, inside);
-            (area, region.first, self.overlap(region, 0))
+            (area, region.first, value(region))
         });
-        self.at(thresholds, |level| best[STEPS - 1 - level].map(|(_, _, overlap)| overlap))
+        best.into_iter().map(|best| best.map(|(_, _, value)| value)).collect()
     }
 
     /// With all contours at each threshold: those of regions, and those of holes, which run through the pixels around.
@@ -159,12 +175,16 @@ impl<'a> Contours<'a> {
 
     /// Of a region that is dilated by `margin`.
     fn overlap(&self, region: &Region, margin: u32) -> f64 {
+        best_overlap(self.bounding_box(region, margin), self.objects)
+    }
+
+    fn bounding_box(&self, region: &Region, margin: u32) -> BoundingBox {
         let end = |last: u32, size: u32| match self.overhang {
             Overhang::Clamped => (last + margin + 1).min(size - 1),
             Overhang::Kept => last + margin + 1,
         };
         let (x1, y1) = (end(region.x.1, self.size.0), end(region.y.1, self.size.1));
-        best_overlap(BoundingBox { x0: region.x.0 - margin, y0: region.y.0 - margin, x1, y1 }, self.objects)
+        BoundingBox { x0: region.x.0 - margin, y0: region.y.0 - margin, x1, y1 }
     }
 
     /// The overlap at each threshold; of an empty foreground that of a box of its own.

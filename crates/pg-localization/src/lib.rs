@@ -43,7 +43,7 @@ mod score_map;
 
 pub use bounding_box::BoundingBox;
 pub use box_accuracy::{AtThreshold, BoxAccuracy, BoxCounts, DELTAS, Ranked};
-pub use convention::{Convention, Overlaps, overlaps};
+pub use convention::{Convention, Overlaps, largest_box, overlaps};
 pub use evaluation::{Counts, EvaluationError, Protocol, count_boxes, count_pixels};
 pub use masks::{MaskError, pixels};
 pub use metadata::{ImageInfo, Metadata, MetadataError, Object};

@@ -147,15 +147,7 @@ impl Metadata {
     /// [`MetadataError`] at the first line that does not fit.
     pub fn read(folder: &Path) -> Result<Self, MetadataError> {
         let ids = Lines::read(folder.join("image_ids.txt"))?;
-        let mut order = HashMap::new();
-        for (line, id) in ids.lines() {
-            if order.insert(id, order.len()).is_some() {
-                return Err(MetadataError::Twice { path: ids.path.clone(), line, id: id.to_owned() });
-            }
-        }
-        if order.is_empty() {
-            return Err(MetadataError::Empty { path: ids.path });
-        }
+        let order = positions(&ids)?;
         let labels = labels(&Lines::read(folder.join("class_labels.txt"))?, &ids, &order)?;
         let localization = Lines::read(folder.join("localization.txt"))?;
         let objects = if localization.hold_masks() {
@@ -168,10 +160,35 @@ impl Metadata {
         let images = images.map(|(((_, id), label), object)| ImageInfo { id: id.to_owned(), label, object });
         Ok(Self { images: images.collect() })
     }
+
+    /// Path and class of each image of the split in `folder`: all that training needs.
+    ///
+    /// # Errors
+    /// [`MetadataError`] at the first line of `image_ids.txt` or `class_labels.txt` that does not fit.
+    pub fn read_labels(folder: &Path) -> Result<Vec<(String, u32)>, MetadataError> {
+        let ids = Lines::read(folder.join("image_ids.txt"))?;
+        let order = positions(&ids)?;
+        let labels = labels(&Lines::read(folder.join("class_labels.txt"))?, &ids, &order)?;
+        Ok(ids.lines().zip(labels).map(|((_, id), label)| (id.to_owned(), label)).collect())
+    }
 }
 
 /// Position of each image in `image_ids.txt`.
 type Positions<'a> = HashMap<&'a str, usize>;
+
+/// The positions of a list, which names each image once.
+fn positions(ids: &Lines) -> Result<Positions<'_>, MetadataError> {
+    let mut order = HashMap::new();
+    for (line, id) in ids.lines() {
+        if order.insert(id, order.len()).is_some() {
+            return Err(MetadataError::Twice { path: ids.path.clone(), line, id: id.to_owned() });
+        }
+    }
+    if order.is_empty() {
+        return Err(MetadataError::Empty { path: ids.path.clone() });
+    }
+    Ok(order)
+}
 
 /// A file of lines.
 struct Lines {

@@ -43,6 +43,18 @@ pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Array, ScoreFileError> 
     Ok(Array { shape, numbers })
 }
 
+/// A file of version 1 with float64 numbers, row by row.
+pub(crate) fn write(height: u32, width: u32, numbers: &[f64]) -> Vec<u8> {
+    let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({height}, {width}), }}");
+    // Padded with spaces to a multiple of 64, and ended by a line break.
+    let length = (10 + header.len() + 1).next_multiple_of(64) - 10;
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((length as u16).to_le_bytes());
+    bytes.extend(format!("{header:<width$}\n", width = length - 1).bytes());
+    bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    bytes
+}
+
 /// A column-major array of two axes row by row.
 fn transposed(numbers: &[f64], width: usize, height: usize) -> Vec<f64> {
     (0..height).flat_map(|y| (0..width).map(move |x| numbers[x * height + y])).collect()
@@ -99,6 +111,15 @@ fn shape(header: &str) -> Result<Vec<u64>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let numbers = [0.0, 0.25, 0.5, 0.75, 1.0, 0.1];
+        let bytes = write(2, 3, &numbers);
+        assert_eq!((bytes.len() - 48) % 64, 0);
+        let array = parse(Path::new("x.npy"), &bytes).unwrap();
+        assert_eq!((array.shape, array.numbers), (vec![2, 3], numbers.to_vec()));
+    }
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::npy;
+
 /// Scores in 0..=1, row by row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScoreMap {
@@ -94,6 +96,11 @@ impl ScoreMap {
     /// The scores, row by row.
     pub fn scores(&self) -> &[f64] {
         &self.scores
+    }
+
+    /// The map as a NumPy file: (height, width), float64, row by row.
+    pub fn to_npy(&self) -> Vec<u8> {
+        npy::write(self.height, self.width, &self.scores)
     }
 
     /// The scores as bytes: the integer part of 255 times each (wsolevaluation).

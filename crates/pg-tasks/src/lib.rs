@@ -2,7 +2,7 @@
 //!
 //! | a run needs | module |
 //! |---|---|
-//! | images from files, made ahead of their use | [`decode`], [`normalise`], [`prefetch`] |
+//! | images from files, made ahead of their use | [`decode`], [`picture`], [`normalise`], [`prefetch`] |
 //! | a step | [`optim`], [`schedule`], [`class_weights`] |
 //! | to end, and to go on | [`early_stop`], [`interrupt`], [`fingerprint`] |
 //! | a place, whole at any time | [`run_dir`] |
@@ -46,6 +46,7 @@ pub mod fingerprint;
 pub mod interrupt;
 pub mod normalise;
 pub mod optim;
+pub mod picture;
 pub mod prefetch;
 pub mod progress;
 pub mod results;

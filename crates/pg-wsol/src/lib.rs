@@ -17,5 +17,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod about;
+pub mod dataset;
+mod error;
+pub mod evaluation;
+pub mod localizer;
+pub mod mixing;
+pub mod pictures;
 pub mod predictions;
+pub mod report;
+mod sat_loss;
+pub mod settings;
 pub mod threshold_curves;
+
+pub use error::WsolError;
+pub use sat_loss::sat_loss;

@@ -6,7 +6,7 @@ pub(crate) mod synth;
 pub(crate) mod train;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
@@ -16,9 +16,9 @@ use pg_classify::classifier::normalise;
 use pg_classify::dataset::{self, Dataset, Example, Picture};
 use pg_classify::evaluation::Evaluator;
 use pg_classify::samples::Grid;
-use pg_classify::settings::Source;
+use pg_classify::settings::{Config, Source};
 use pg_cli::choices::OnCorrupt;
-use pg_cli::{SettingsError, path_as_text};
+use pg_cli::{SettingsError, path_as_text, read_run};
 use pg_models::Model;
 use pg_random::Seed;
 use pg_tasks::checkpoint;
@@ -104,6 +104,7 @@ impl Subject {
             .with_context(|| checkpoint.display().to_string())?;
         model.params().load(&tensors).with_context(|| checkpoint.display().to_string())?;
         let (name, root) = self.source.resolve(&about.dataset)?;
+        let root = root.or_else(|| root_of_run(&checkpoint, &name));
         let dataset = dataset::open(&name, root.as_deref(), &dataset::Options::default())?;
         if dataset.classes != about.classes {
             bail!(
@@ -128,6 +129,12 @@ impl Subject {
             dataset,
         })
     }
+}
+
+/// Where the run that a checkpoint belongs to found the files of a data set.
+fn root_of_run(checkpoint: &Path, dataset: &str) -> Option<PathBuf> {
+    let config: Config = read_run(&checkpoint.with_file_name("args.toml")).ok()?;
+    config.data_root.filter(|_| config.dataset == dataset)
 }
 
 impl Loaded {

@@ -59,7 +59,7 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     let Said { settings, out } = said.merged()?;
     let config = match &resume {
         Some(dir) => resumed_config(dir, &settings)?,
-        None => settings.resolve()?,
+        None => anchored(settings.resolve()?)?,
     };
     let device = machine.open_device()?;
     if config.network.grad_checkpointing && !device.is_cpu() {
@@ -117,6 +117,15 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     };
     let outcome = trainer.interruptible(interrupt).run()?;
     finish(machine.json, &outcome, &model, &evaluator, &dataset, &config, &dir)
+}
+
+/// The same with paths that hold wherever the run is gone on with.
+fn anchored(config: Config) -> Result<Config> {
+    let anchor = |path: Option<PathBuf>| {
+        let absolute = |path: PathBuf| std::path::absolute(&path).with_context(|| path.display().to_string());
+        path.map(absolute).transpose()
+    };
+    Ok(Config { data_root: anchor(config.data_root)?, edits: anchor(config.edits)?, ..config })
 }
 
 /// The settings of a run that is resumed; it takes no others, since it must end as if it had never stopped.

@@ -84,12 +84,6 @@ fn parse_threshold(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if let Some(threads) = args.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.into())
-            .build_global()
-            .context("cannot start the threads")?;
-    }
     let folder = args.metadata.join(&args.split);
     let images = Metadata::read(&folder)?.images;
     let list = folder.join("localization.txt");
@@ -106,6 +100,10 @@ fn has_masks(images: &[ImageInfo]) -> bool {
 }
 
 impl Args {
+    pub(crate) fn threads(&self) -> Option<usize> {
+        self.threads.map(usize::from)
+    }
+
     fn protocol(&self) -> Protocol {
         let thresholds = if self.thresholds.is_empty() {
             Protocol::thresholds(self.interval)

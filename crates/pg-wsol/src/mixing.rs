@@ -1,0 +1,164 @@
+//! Batches of mixes, with the provenance that guides them.
+
+use candle_core::{Device, Tensor};
+use pg_grad::{Provenance, Score, saliency};
+use pg_models::{Mode, Model};
+use pg_random::{Seed, Stream};
+use pg_synth::{Batch, CutMix, Masks, Mixup, PuzzleMix, ResizeMix, SalientBatch, Synthesiser, Synthetic};
+use pg_tasks::normalise::Normalise;
+use rand::RngExt;
+
+use pg_cli::choices::MaskKind;
+
+use crate::error::WsolError;
+use crate::settings::{SynthConfig, SynthName};
+
+/// Samples a network trains on.
+#[derive(Debug)]
+pub struct Mixed {
+    /// (n, 3, side, side), normalised.
+    pub images: Tensor,
+    /// Class of source A, (n,).
+    pub label_a: Tensor,
+    /// Class of source B, (n,); that of A where nothing was mixed in.
+    pub label_b: Tensor,
+    /// Share of A, (n,).
+    pub lam: Tensor,
+    /// What guides; `None` where every pixel is a blend, or nothing was mixed.
+    pub provenance: Option<Provenance>,
+}
+
+/// How batches are mixed.
+#[derive(Clone, Debug)]
+pub struct Mixer {
+    config: SynthConfig,
+    mask: MaskKind,
+    normalise: Normalise,
+    seed: Seed,
+}
+
+impl Mixer {
+    /// A mixer whose draws follow from `seed`; guidance is by masks of the `mask` kind.
+    pub fn new(config: SynthConfig, mask: MaskKind, normalise: Normalise, seed: Seed) -> Self {
+        Self { config, mask, normalise, seed }
+    }
+
+    /// Mixes the batch of a step. PuzzleMix asks `model` where the images are salient.
+    ///
+    /// # Errors
+    /// If the images cannot be mixed, or the network fails.
+    pub fn mix(&self, batch: Batch, step: u64, model: &Model, device: &Device) -> Result<Mixed, WsolError> {
+        let mut rng = self.seed.stream("mix", &[step]);
+        let SynthConfig { synth, synth_prob: prob, cutmix_beta: beta, .. } = self.config;
+        let masks = match synth {
+            SynthName::None => None,
+            SynthName::Mixup => {
+                return blend(
+                    Mixup { alpha: self.config.mixup_alpha }.synthesise(&batch, &mut rng)?,
+                    &batch,
+                    device,
+                );
+            }
+            SynthName::Cutmix => {
+                Some(CutMix { prob, beta, ..CutMix::default() }.synthesise(&batch, &mut rng)?)
+            }
+            SynthName::Resizemix => {
+                Some(ResizeMix { prob, ..ResizeMix::default() }.synthesise(&batch, &mut rng)?)
+            }
+            SynthName::Puzzlemix if rng.random_bool(prob) => {
+                Some(self.puzzle(&batch, model, &mut rng, device)?)
+            }
+            SynthName::Puzzlemix => None,
+        };
+        match masks {
+            None => plain(&batch, device),
+            Some(mixed) => self.with_masks(mixed, &batch, step, device),
+        }
+    }
+
+    fn puzzle(
+        &self,
+        batch: &Batch,
+        model: &Model,
+        rng: &mut Stream,
+        device: &Device,
+    ) -> Result<Synthetic<Masks>, WsolError> {
+        let side = batch.width();
+        let x = images(batch.pixels(), batch, device)?;
+        let labels = Tensor::new(batch.labels(), device)?;
+        // Of the cross-entropy, up to a factor that each image's map is freed of.
+        let (_, gradient) = saliency(&x, &labels, Score::LogProbability, |x| model.forward(x, Mode::Eval))?;
+        let salient = gradient.sqr()?.mean(1)?.sqrt()?.flatten_all()?.to_vec1::<f32>()?;
+        let puzzle = PuzzleMix {
+            blocks: [2, 4, 8, 16].into_iter().filter(|&blocks| side.is_multiple_of(blocks)).collect(),
+            normalisation: self.normalise.mean.into_iter().zip(self.normalise.std).collect(),
+            ..PuzzleMix::default()
+        };
+        Ok(puzzle.synthesise(&SalientBatch::new(batch.clone(), salient)?, rng)?)
+    }
+
+    fn with_masks(
+        &self,
+        mixed: Synthetic<Masks>,
+        batch: &Batch,
+        step: u64,
+        device: &Device,
+    ) -> Result<Mixed, WsolError> {
+        let (n, side) = (batch.len(), batch.width());
+        let label_a = Tensor::new(mixed.label_a, device)?;
+        let label_b = Tensor::new(mixed.label_b, device)?;
+        let mask = |values| Tensor::from_vec(values, (n, 1, side, side), device);
+        let provenance = match self.mask {
+            MaskKind::True => Provenance::mixed(&label_a, &label_b, &mask(mixed.provenance.values)?)?,
+            MaskKind::Random => {
+                let mut rng = self.seed.stream("random-mask", &[step]);
+                let shifted =
+                    (0..n).flat_map(|i| shifted(mixed.provenance.sample(i), side, &mut rng)).collect();
+                Provenance::mixed(&label_a, &label_b, &mask(shifted)?)?
+            }
+            MaskKind::Full => {
+                let nowhere = mask(vec![0.0; n * side * side])?;
+                Provenance::sources(&[(label_a.clone(), nowhere.clone()), (label_b.clone(), nowhere)])?
+            }
+        };
+        Ok(Mixed {
+            images: images(&mixed.pixels, batch, device)?,
+            lam: Tensor::new(mixed.lam, device)?,
+            label_a,
+            label_b,
+            provenance: Some(provenance),
+        })
+    }
+}
+
+/// The images themselves.
+fn plain(batch: &Batch, device: &Device) -> Result<Mixed, WsolError> {
+    let labels = Tensor::new(batch.labels(), device)?;
+    Ok(Mixed {
+        images: images(batch.pixels(), batch, device)?,
+        label_b: labels.clone(),
+        label_a: labels,
+        lam: Tensor::new(vec![1f32; batch.len()], device)?,
+        provenance: None,
+    })
+}
+
+fn blend<P>(mixed: Synthetic<P>, batch: &Batch, device: &Device) -> Result<Mixed, WsolError> {
+    Ok(Mixed {
+        images: images(&mixed.pixels, batch, device)?,
+        label_a: Tensor::new(mixed.label_a, device)?,
+        label_b: Tensor::new(mixed.label_b, device)?,
+        lam: Tensor::new(mixed.lam, device)?,
+        provenance: None,
+    })
+}
+
+fn images(pixels: &[f32], batch: &Batch, device: &Device) -> Result<Tensor, WsolError> {
+    Ok(Tensor::from_slice(pixels, (batch.len(), batch.channels(), batch.height(), batch.width()), device)?)
+}
+
+/// A mask of equal area and shape in a random place: shifted, wrapping around at the borders.
+fn shifted(mask: &[f32], side: usize, rng: &mut Stream) -> Vec<f32> {
+    let (right, down) = (rng.random_range(0..side), rng.random_range(0..side));
+    (0..side * side).map(|i| mask[(i / side + down) % side * side + (i % side + right) % side]).collect()
+}
