@@ -403,6 +403,8 @@ fn locate(root: &Path, candidates: &[&str], marker: &str, dataset: &str) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn example(label: u32, group: Option<u32>) -> Example {

@@ -5,7 +5,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use pg_grad::{Guidance, Provenance, Step, Turn};
-use pg_models::{Error, MODEL_NAMES, Mode, Model, ModelSpec};
+use pg_models::{Error, MODEL_NAMES, Mode, Model, ModelSpec, Vit};
 use pg_random::Seed;
 use rand::RngExt;
 use std::collections::BTreeMap;
@@ -239,8 +239,81 @@ fn specifications_without_a_network_are_refused() {
     }
     let error = new(ModelSpec::new("resnet19", 3));
     assert!(matches!(&error, Error::UnknownModel { name } if name == "resnet19"));
-    let known = "mlp, small-cnn, resnet18, resnet34, resnet50, vgg16-gap";
+    let known =
+        "mlp, small-cnn, small-vgg-gap, resnet18, resnet34, resnet50, vgg16-gap, sat-mini, sat-tiny, sat";
     assert_eq!(error.to_string(), format!("unknown model `resnet19`; known: {known}"));
+}
+
+// Score maps.
+
+/// The mean of a class activation map over positions, times the channels, is the class's logit but for its bias.
+#[test]
+fn class_activation_maps_add_up_to_the_logits() {
+    for (name, size, side) in [("small-vgg-gap", 32, 8), ("vgg16-gap", 32, 2), ("resnet18", 64, 2)] {
+        let model = model(name, size, DType::F64);
+        let images = images(3, size, DType::F64);
+        let classes = Tensor::new(&[2u32, 0, 1], &Device::Cpu).unwrap();
+        let found = model.localize(&images, &classes, Mode::Eval).unwrap();
+        assert_eq!(found.maps.dims(), [3, side, side], "{name}");
+        assert_eq!(numbers(&found.logits), numbers(&model.forward(&images, Mode::Eval).unwrap()));
+        let (vars, logits) = (model.params().vars(), found.logits.to_vec2::<f64>().unwrap());
+        let channels = vars["fc.weight"].dims()[1] as f64;
+        let biases = numbers(&vars["fc.bias"]);
+        let means = numbers(&found.maps.mean((1, 2)).unwrap());
+        for (n, &class) in [2, 0, 1].iter().enumerate() {
+            let expected = logits[n][class] - biases[class];
+            assert!((means[n] * channels - expected).abs() < 1e-9 * (1.0 + expected.abs()), "{name}");
+        }
+    }
+    let classes = Tensor::new(&[0u32], &Device::Cpu).unwrap();
+    let mlp = model("mlp", 16, DType::F32).localize(&images(1, 16, DType::F32), &classes, Mode::Eval);
+    assert!(matches!(mlp, Err(Error::NoScoreMaps { name }) if name == "mlp"));
+}
+
+#[test]
+fn a_spatial_token_weighs_every_patch_and_knows_no_class() {
+    let model = model("sat-mini", 32, DType::F64);
+    let images = images(2, 32, DType::F64);
+    let maps = |classes: [u32; 2]| {
+        let classes = Tensor::new(&classes, &Device::Cpu).unwrap();
+        let found = model.localize(&images, &classes, Mode::Eval).unwrap();
+        assert_eq!(found.maps.dims(), [2, 8, 8]);
+        numbers(&found.maps)
+    };
+    assert_eq!(maps([0, 1]), maps([2, 2]));
+    assert!(maps([0, 1]).iter().all(|weight| *weight > 0.0 && *weight < 1.0));
+}
+
+#[test]
+fn drop_path_draws_by_seed_and_step_in_training_alone() {
+    let spec = ModelSpec::new("sat-mini", 3);
+    let vit = spec.vit.map(|vit| Vit { drop_path_percent: 50, ..vit });
+    let model = Model::new(ModelSpec { size: 16, vit, ..spec }, Seed(0), DType::F64, &Device::Cpu).unwrap();
+    let images = images(8, 16, DType::F64);
+    let logits = |mode, step| {
+        model.begin_step(Seed(1), step);
+        numbers(&model.forward(&images, mode).unwrap())
+    };
+    assert_eq!(logits(Mode::Train, 3), logits(Mode::Probe, 3), "all passes of a step draw the same");
+    assert_ne!(logits(Mode::Train, 3), logits(Mode::Train, 4));
+    assert_eq!(logits(Mode::Eval, 3), logits(Mode::Eval, 4));
+}
+
+#[test]
+fn transformers_without_sense_are_refused() {
+    let spec = |change: &dyn Fn(&mut Vit), size| {
+        let mut spec = ModelSpec { size, ..ModelSpec::new("sat-mini", 3) };
+        spec.vit.iter_mut().for_each(change);
+        Model::new(spec, Seed(0), DType::F32, &Device::Cpu).unwrap_err().to_string()
+    };
+    assert_eq!(spec(&|_| (), 30), "image size must be a multiple of the patch size, got 30");
+    assert_eq!(spec(&|vit| vit.num_heads = 5, 32), "embed dim must be a multiple of the heads, got 64");
+    assert_eq!(spec(&|vit| vit.num_heads = 0, 32), "heads must be at least 1, got 0");
+    assert_eq!(spec(&|vit| vit.depth = 2, 32), "depth must be at least 3, got 2");
+    assert_eq!(
+        spec(&|vit| vit.drop_path_percent = 100, 32),
+        "drop path must be less than 100 per cent, got 100"
+    );
 }
 
 // Guidance.
@@ -301,7 +374,9 @@ fn guidance_reaches_every_parameter() {
 fn the_gradient_of_the_guided_loss_is_a_central_difference_s() {
     const ALPHA: f64 = 0.5;
     on_a_deep_stack(|| {
-        for (name, size) in [("mlp", 8), ("small-cnn", 8), ("resnet18", 64)] {
+        for (name, size) in
+            [("mlp", 8), ("small-cnn", 8), ("small-vgg-gap", 16), ("resnet18", 64), ("sat-mini", 16)]
+        {
             let model = model(name, size, DType::F64);
             let loss = || {
                 let step = guided_step(&model, size, ALPHA);

@@ -210,7 +210,8 @@ impl Evaluator {
         let (mut own, mut other) = (0.0, 0.0);
         let mut rng = Seed(0).stream("leak", &[]);
         // Lists are often sorted by class: spread, then every other batch-th, so that a batch has many classes.
-        let chosen: Vec<&Example> = spread(examples, LEAK_IMAGES).collect();
+        let most = self.limit_batches.map_or(LEAK_IMAGES, |limit| LEAK_IMAGES.min(limit * BATCH));
+        let chosen: Vec<&Example> = spread(examples, most).collect();
         let batches = chosen.len().div_ceil(BATCH).max(1);
         for first in 0..batches {
             let batch: Vec<&Example> = chosen.iter().copied().skip(first).step_by(batches).collect();

@@ -23,7 +23,18 @@ impl Conv2d {
         padding: usize,
     ) -> Result<Self> {
         let shape = [output, input, kernel, kernel];
-        let weight = b.param("weight", shape.to_vec(), Init::kaiming_normal_fan_out(shape))?;
+        Self::with_init(b, shape, Init::kaiming_normal_fan_out(shape), stride, padding)
+    }
+
+    /// A kernel (output, input, height, width) without bias.
+    pub(crate) fn with_init(
+        b: &Builder,
+        shape: [usize; 4],
+        init: Init,
+        stride: usize,
+        padding: usize,
+    ) -> Result<Self> {
+        let weight = b.param("weight", shape.to_vec(), init)?;
         let options =
             Conv2dOptions { stride: (stride, stride), padding: (padding, padding), ..Default::default() };
         Ok(Self { weight, bias: None, options })
@@ -36,13 +47,11 @@ impl Conv2d {
         (stride, padding): (usize, usize),
     ) -> Result<Self> {
         let init = Init::torch_default(shape[1..].iter().product());
-        let options =
-            Conv2dOptions { stride: (stride, stride), padding: (padding, padding), ..Default::default() };
-        let weight = b.param("weight", shape.to_vec(), init)?;
-        Ok(Self { weight, bias: Some(b.param("bias", shape[0], init)?), options })
+        let bias = Some(b.param("bias", shape[0], init)?);
+        Ok(Self { bias, ..Self::with_init(b, shape, init, stride, padding)? })
     }
 
-    /// A kernel as of [`Self::new`], at the same path, with a bias that begins at 0.
+    /// The same, at the same path, with a bias that begins at 0.
     pub(crate) fn with_bias(self, b: &Builder) -> Result<Self> {
         let bias = b.param("bias", self.weight.dim(0)?, Init::Constant(0.0))?;
         Ok(Self { bias: Some(bias), ..self })

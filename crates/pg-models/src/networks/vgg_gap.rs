@@ -5,7 +5,7 @@
 use super::{Localized, Network, class_activation_maps};
 use crate::error::Result;
 use crate::layers::{Conv2d, Linear, Mode};
-use crate::params::Builder;
+use crate::params::{Builder, Init};
 use candle_core::Tensor;
 use pg_grad::ops::{Pool2dOptions, global_avg_pool2d, max_pool2d, relu};
 
@@ -14,14 +14,18 @@ use pg_grad::ops::{Pool2dOptions, global_avg_pool2d, max_pool2d, relu};
 pub(crate) struct Widths {
     stages: &'static [&'static [usize]],
     conv6: usize,
+    /// Of the convolutions.
+    init: fn([usize; 4]) -> Init,
 }
 
 impl Widths {
     pub(crate) const VGG16: Widths = Widths {
         stages: &[&[64, 64], &[128, 128], &[256, 256, 256], &[512, 512, 512], &[512, 512, 512]],
         conv6: 1024,
+        init: Init::kaiming_normal_fan_out,
     };
-    pub(crate) const SMALL: Widths = Widths { stages: &[&[16, 16], &[32, 32], &[64, 64]], conv6: 128 };
+    pub(crate) const SMALL: Widths =
+        Widths { stages: &[&[16, 16], &[32, 32], &[64, 64]], conv6: 128, init: Init::kaiming_normal_fan_in };
 }
 
 #[derive(Debug)]
@@ -33,8 +37,10 @@ pub(crate) struct VggGap {
 
 impl VggGap {
     pub(crate) fn new(b: &Builder, widths: Widths, classes: usize) -> Result<Self> {
-        let convolution =
-            |path: &Builder, input, output| Conv2d::new(path, input, output, 3, 1, 1)?.with_bias(path);
+        let convolution = |path: &Builder, input, output| {
+            let shape = [output, input, 3, 3];
+            Conv2d::with_init(path, shape, (widths.init)(shape), 1, 1)?.with_bias(path)
+        };
         // Indices of torchvision's `features`, which counts rectifiers and poolings too.
         let mut index = 0;
         let mut channels = 3;
