@@ -254,7 +254,7 @@ fn flags_override_the_file_of_settings() {
     for (key, value) in [
         ("seed", toml::Value::Integer(5)),
         ("class-weights", false.into()),
-        ("data-root", "photos".into()),
+        ("data-root", root.join("photos").display().to_string().into()),
         ("freeze", vec!["fc1"].into()),
         ("model", "mlp".into()),
     ] {

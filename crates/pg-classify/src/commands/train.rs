@@ -59,7 +59,7 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     let Said { settings, out } = said.merged()?;
     let config = match &resume {
         Some(dir) => resumed_config(dir, &settings)?,
-        None => anchored(settings.resolve()?)?,
+        None => settings.resolve()?,
     };
     let device = machine.open_device()?;
     if config.network.grad_checkpointing && !device.is_cpu() {
@@ -110,7 +110,7 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     let trainer = match pictures {
         None => setup.resume()?,
         Some(pictures) => {
-            dir.write_args(&config)?;
+            dir.write_args(&anchored(&config)?)?;
             write_png(&pictures, &dir.file("samples.png"))?;
             setup.start()?
         }
@@ -120,12 +120,12 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
 }
 
 /// The same with paths that hold wherever the run is gone on with.
-fn anchored(config: Config) -> Result<Config> {
-    let anchor = |path: Option<PathBuf>| {
-        let absolute = |path: PathBuf| std::path::absolute(&path).with_context(|| path.display().to_string());
-        path.map(absolute).transpose()
+fn anchored(config: &Config) -> Result<Config> {
+    let anchor = |path: &Option<PathBuf>| {
+        let absolute = |path: &PathBuf| std::path::absolute(path).with_context(|| path.display().to_string());
+        path.as_ref().map(absolute).transpose()
     };
-    Ok(Config { data_root: anchor(config.data_root)?, edits: anchor(config.edits)?, ..config })
+    Ok(Config { data_root: anchor(&config.data_root)?, edits: anchor(&config.edits)?, ..config.clone() })
 }
 
 /// The settings of a run that is resumed; it takes no others, since it must end as if it had never stopped.
