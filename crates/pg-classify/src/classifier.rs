@@ -133,6 +133,7 @@ impl Task for Classifier<'_> {
         } else {
             None
         };
+        self.model.begin_step(Seed(self.config.optimisation.seed), step);
         let found = self.guidance.step(
             &x,
             &provenance,

@@ -91,7 +91,7 @@ impl GuidanceConfig {
 
     /// The guidance of `model`.
     pub fn of(&self, model: &Model) -> Guidance {
-        let step = if model.is_piecewise_linear() {
+        let step = if model.is_piecewise_linear() && self.score == ScoreName::Logit {
             Strategy::PIECEWISE_LINEAR_STEP
         } else {
             Strategy::DEFAULT_STEP
@@ -116,7 +116,8 @@ impl GuidanceConfig {
             } else {
                 Lazy::Always
             },
-            independent_samples: !model.mixes_samples(),
+            // Of a divided batch, drop path would draw for the parts alike.
+            independent_samples: !model.mixes_samples() && model.spec().vit.is_none(),
             ..Guidance::new(self.alpha)
         }
     }

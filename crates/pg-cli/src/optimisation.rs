@@ -201,11 +201,15 @@ impl OptimisationConfig {
 
     /// The optimiser of `model`, some of whose parameters stay as they are.
     pub fn optimizer(&self, model: &Model, freeze: &[String]) -> Optimizer {
+        // Of the head's names only those that this model has: others are of weights that it may begin with.
+        let is_ours = |prefix: &&str| model.params().vars().keys().any(|name| name.starts_with(*prefix));
         let head = ParamGroup {
             matches: model
                 .spec()
                 .head()
                 .iter()
+                .copied()
+                .filter(is_ours)
                 .map(|prefix| prefix.trim_end_matches('.').to_owned())
                 .collect(),
             lr_scale: self.head_lr_scale,
@@ -249,6 +253,33 @@ impl OptimisationConfig {
             ScheduleName::OneCycle => {
                 Schedule::OneCycle { pct_start: 0.3, div_factor: 25.0, final_div_factor: 1e4 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+    use pg_models::{MODEL_NAMES, ModelSpec};
+    use pg_random::Seed;
+
+    #[test]
+    fn every_models_head_may_have_a_rate_of_its_own() {
+        let defaults = OptimisationDefaults {
+            epochs: 1,
+            batch: 1,
+            optimizer: OptimizerName::Sgd,
+            lr: 0.1,
+            weight_decay: 0.0,
+        };
+        let settings = OptimisationSettings { head_lr_scale: Some(10.0), ..Default::default() };
+        let config = settings.resolve(defaults);
+        for name in MODEL_NAMES {
+            let model =
+                Model::new(ModelSpec::new(name, 3), Seed(0), DType::F32, &Device::Cpu).expect("a model");
+            let optimizer = config.optimizer(&model, &[]);
+            assert!(optimizer.groups().check(model.params().vars()).is_ok(), "{name}");
         }
     }
 }

@@ -36,7 +36,7 @@ pub enum Strategy {
     #[default]
     Exact,
     /// Central difference of first-order gradients along the weighted input gradient: works for any module, needs no
-    /// switch and the memory of plain training. `step` is the displacement of the input, as a share of its
+    /// switch and, beside the memory of plain training, that of the rectifiers' results. `step` is the displacement of the input, as a share of its
     /// root mean square.
     ///
     /// The rectifiers and max-poolings of [`ops`](crate::ops) keep in the displaced passes the state that they had in the

@@ -67,8 +67,7 @@ impl<'a> Localizer<'a> {
     /// If an image cannot be decoded or mixed.
     pub fn first_mixes(&self, count: usize) -> Result<(Mixed, usize), WsolError> {
         let maker = self.maker(0);
-        let indices: Vec<usize> =
-            (0..self.train.len()).step_by((self.train.len() / count).max(1)).take(count).collect();
+        let indices: Vec<usize> = self.plan(0).into_iter().flatten().take(count).collect();
         let batch =
             maker.make(&indices)?.ok_or(WsolError::Tensor(candle_core::Error::Msg("no image".into())))?;
         let n = batch.len();

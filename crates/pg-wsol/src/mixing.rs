@@ -117,7 +117,10 @@ impl Mixer {
                 Provenance::mixed(&label_a, &label_b, &mask(shifted)?)?
             }
             MaskKind::Full => {
-                let nowhere = mask(vec![0.0; n * side * side])?;
+                // A pair of one class counts nothing under any mask.
+                let same = |i: usize| batch.labels()[i] == batch.labels()[mixed.partner[i]];
+                let own = |i: usize| if same(i) { 1.0 } else { 0.0 };
+                let nowhere = mask((0..n).flat_map(|i| std::iter::repeat_n(own(i), side * side)).collect())?;
                 Provenance::sources(&[(label_a.clone(), nowhere.clone()), (label_b.clone(), nowhere)])?
             }
         };

@@ -234,6 +234,11 @@ impl Config {
     /// [`SettingsError`].
     pub fn check(&self) -> Result<(), SettingsError> {
         self.source()?;
+        if let Some(path) = &self.masks
+            && path.to_str().is_none()
+        {
+            return Err(SettingsError::NotUtf8 { path: path.clone() });
+        }
         self.network.check()?;
         self.guidance.check()?;
         self.optimisation.check()?;

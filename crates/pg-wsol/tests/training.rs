@@ -289,7 +289,7 @@ fn what_is_wrong_is_said_in_one_line() {
                 ];
                 run(photos.0.path(), &args)
             },
-            &["trained on 4 classes of embedded, but the data has 2"],
+            &["trained on 4 classes of embedded, but metadata has 2"],
         ),
         (
             "no checkpoint",

@@ -10,7 +10,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use indicatif::ProgressBar;
 use pg_cli::choices::OnCorrupt;
 use pg_cli::output::{make_folder, say, write_table};
-use pg_cli::{Configured, Machine, SettingsError, path_as_text};
+use pg_cli::{Configured, Machine, SettingsError, path_as_text, read_run};
 use pg_models::Model;
 use pg_random::Seed;
 use pg_tasks::checkpoint;
@@ -18,10 +18,10 @@ use pg_tasks::normalise::Normalise;
 use pg_tasks::run_dir::write_atomically;
 use pg_tasks::sheet::write_png;
 use pg_wsol::about::About;
-use pg_wsol::dataset::Example;
+use pg_wsol::dataset::{Example, Source};
 use pg_wsol::evaluation::{Evaluator, spread};
 use pg_wsol::pictures::{draw_located, write_sheet};
-use pg_wsol::settings::{MapName, SourceSettings};
+use pg_wsol::settings::{Config, MapName, SourceSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -69,7 +69,7 @@ struct Said {
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     threshold: Option<f64>,
     /// Also write the map of every image of the split into this folder, as `<image>.npy`, and the guesses into its
-    /// predictions.csv: what `evaluate` takes.
+    /// predictions.csv: what `evaluate` takes. Maps of the whole image, as wsolevaluation and DA-WSOL have them (SAT crops).
     #[arg(long, value_name = "DIR")]
     #[serde(serialize_with = "path_as_text")]
     scoremaps: Option<PathBuf>,
@@ -96,13 +96,18 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
     let wrong = |error: pg_models::Error| anyhow::anyhow!("{}: {error}", path.display());
     let model = Model::new(about.model.clone(), Seed(0), DType::F32, &device).map_err(wrong)?;
     model.params().load(&tensors).map_err(wrong)?;
-    let dataset = said.source.resolve()?.open()?;
+    let source = match said.source.resolve()? {
+        Source::Embedded => source_of_run(&path).unwrap_or(Source::Embedded),
+        said => said,
+    };
+    let dataset = source.open()?;
     if dataset.classes != about.classes {
         bail!(
-            "{}: trained on {} classes of {}, but the data has {}; use the data it was trained on",
+            "{}: trained on {} classes of {}, but {} has {}; name the data it was trained on by --data-root and --metadata",
             path.display(),
             about.classes.len(),
             about.dataset,
+            dataset.name,
             dataset.classes.len()
         );
     }
@@ -159,6 +164,12 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
         located.len(),
         out.display()
     ))
+}
+
+/// Where the run that a checkpoint belongs to found its images.
+fn source_of_run(checkpoint: &Path) -> Option<Source> {
+    let config: Config = read_run(&checkpoint.with_file_name("args.toml")).ok()?;
+    config.source().ok()
 }
 
 /// Writes the map of every image, and the network's guesses.

@@ -94,7 +94,7 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     let trainer = match mixes {
         None => setup.resume()?,
         Some((mixes, _)) => {
-            dir.write_args(&config)?;
+            dir.write_args(&anchored(&config)?)?;
             write_png(&draw_mixes(&mixes, evaluator.normalise)?, &dir.file("samples.png"))?;
             setup.start()?
         }
@@ -131,6 +131,20 @@ fn check_masks(dataset: &Dataset, config: &Config) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// The same with paths that hold wherever the run is gone on with.
+fn anchored(config: &Config) -> Result<Config> {
+    let anchor = |path: &Option<PathBuf>| {
+        let absolute = |path: &PathBuf| std::path::absolute(path).with_context(|| path.display().to_string());
+        path.as_ref().map(absolute).transpose()
+    };
+    Ok(Config {
+        data_root: anchor(&config.data_root)?,
+        metadata: anchor(&config.metadata)?,
+        masks: anchor(&config.masks)?,
+        ..config.clone()
+    })
 }
 
 /// The settings of a run that is resumed; it takes no others, since it must end as if it had never stopped.
