@@ -10,6 +10,7 @@
 
 use crate::error::{Error, Result};
 use crate::gates;
+use crate::ops::is_on_device_with_kernels;
 use crate::pass::{self, Pass};
 use crate::step::Forward;
 use crate::tape;
@@ -19,8 +20,8 @@ use std::rc::Rc;
 use std::result::Result as StdResult;
 
 /// `part(x, forward)`, of which a step keeps `x` alone; the part is computed again, as [`Forward::Probe`], for each of
-/// its derivatives. On the CPU within [`Guidance::step`](crate::Guidance::step); elsewhere, and without a graph, it is
-/// `part` itself.
+/// its derivatives. Within [`Guidance::step`](crate::Guidance::step) on devices that this crate has kernels for; elsewhere,
+/// and without a graph, it is `part` itself.
 ///
 /// The part must give the same each time, and depend on `x` and on variables other than the step's input only.
 ///
@@ -31,7 +32,7 @@ pub fn checkpoint<E: Into<Error>>(
     forward: Forward,
     part: impl Fn(&Tensor, Forward) -> StdResult<Tensor, E> + 'static,
 ) -> Result<Tensor> {
-    if !tape::is_on() || !pass::keeps_graph() || !x.device().is_cpu() {
+    if !tape::is_on() || !pass::keeps_graph() || !is_on_device_with_kernels(x) {
         return part(x, forward).map_err(E::into);
     }
     let mut part = Part {

@@ -42,6 +42,8 @@
 
 mod allocator;
 mod checkpoint;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod error;
 mod gates;
 mod guidance;

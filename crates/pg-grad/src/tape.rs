@@ -2,7 +2,7 @@
 //!
 //! candle's backward adds every gradient to a tensor of zeros, and its graph keeps both, each operation's arguments
 //! and its result. In a guided step, whose first backward passes are themselves differentiated, that is several times
-//! the memory that the arithmetic needs. So while a [`Scope`] lives, CPU operations of this crate are written down here
+//! the memory that the arithmetic needs. So while a [`Scope`] lives, operations with kernels of this crate are written down here
 //! instead, each with just the tensors that its derivative reads, and [`backward`] walks the record:
 //!
 //! ```text
@@ -16,12 +16,13 @@
 //! to the record. A gradient that will be differentiated again is made of recorded operations and segments, too.
 
 use crate::error::{Error, Result};
-use crate::ops::{add, contiguous};
+use crate::ops::{add, contiguous, is_on_device_with_kernels};
 use crate::pass::{self, Pass};
+use candle_core::backend::BackendStorage;
 use candle_core::backprop::GradStore;
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result as CandleResult, Shape,
-    Storage, Tensor, TensorId, Var, WithDType, bail,
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result as CandleResult,
+    Shape, Storage, Tensor, TensorId, Var, WithDType, bail,
 };
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -37,7 +38,8 @@ struct Tape {
     entries: Vec<Option<Rc<Entry>>>,
     /// Where the entry of a result is.
     places: HashMap<TensorId, usize>,
-    anchor: Var,
+    /// What results hang from in candle's graph: one a device.
+    anchors: Vec<Var>,
 }
 
 /// An operation's gradients by its arguments, from the gradient by its result.
@@ -55,9 +57,17 @@ pub(crate) struct Scope {
 }
 
 impl Tape {
-    fn new() -> Result<Self> {
-        let anchor = Var::zeros((), DType::F32, &Device::Cpu)?;
-        Ok(Self { entries: Vec::new(), places: HashMap::new(), anchor })
+    fn new() -> Self {
+        Self { entries: Vec::new(), places: HashMap::new(), anchors: Vec::new() }
+    }
+
+    fn anchor(&mut self, device: &Device) -> CandleResult<Var> {
+        if let Some(anchor) = self.anchors.iter().find(|anchor| anchor.device().same_device(device)) {
+            return Ok(anchor.clone());
+        }
+        let anchor = Var::zeros((), DType::F32, device)?;
+        self.anchors.push(anchor.clone());
+        Ok(anchor)
     }
 }
 
@@ -65,8 +75,7 @@ impl Scope {
     pub(crate) fn new() -> Result<Self> {
         let outermost = !is_on();
         if outermost {
-            let tape = Tape::new()?;
-            TAPE.with_borrow_mut(|place| *place = Some(tape));
+            TAPE.set(Some(Tape::new()));
         }
         Ok(Self { outermost })
     }
@@ -91,7 +100,7 @@ pub(crate) fn nested<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
             drop(inner);
         }
     }
-    let _restore = Restore(TAPE.replace(Some(Tape::new()?)));
+    let _restore = Restore(TAPE.replace(Some(Tape::new())));
     f()
 }
 
@@ -108,7 +117,7 @@ enum Way {
 }
 
 fn way(arguments: &[&Tensor]) -> Way {
-    if !is_on() || !arguments.iter().all(|a| a.device().is_cpu()) {
+    if !is_on() || !arguments.iter().all(|a| is_on_device_with_kernels(a)) {
         Way::Candle
     } else if !pass::keeps_graph() || !arguments.iter().any(|a| a.track_op()) {
         Way::Forget
@@ -131,7 +140,7 @@ pub(crate) fn apply1(
         Way::Candle => x.apply_op1(op),
         Way::Forget => x.apply_op1_no_bwd(&op),
         Way::Record => {
-            let y = result(cpu(x, |x, lx| op.cpu_fwd(x, lx))?)?;
+            let y = run1(x, &op)?;
             let (x_saved, y_saved) = (saved(x, reads[0])?, saved(&y, reads_result)?);
             record(&[x], &y, move |grad| Ok(vec![op.bwd(&x_saved, &y_saved, grad)?]))?;
             Ok(y)
@@ -150,7 +159,7 @@ pub(crate) fn apply2(
         Way::Candle => x.apply_op2(y, op),
         Way::Forget => x.apply_op2_no_bwd(y, &op),
         Way::Record => {
-            let z = result(cpu(x, |x, lx| cpu(y, |y, ly| op.cpu_fwd(x, lx, y, ly)))?)?;
+            let z = run2(x, y, &op)?;
             let (x_saved, y_saved, z_saved) = (saved(x, reads[0])?, saved(y, reads[1])?, saved(&z, false)?);
             record(&[x, y], &z, move |grad| {
                 let (x, y) = op.bwd(&x_saved, &y_saved, &z_saved, grad)?;
@@ -173,8 +182,7 @@ pub(crate) fn apply3(
         Way::Candle => x.apply_op3(y, z, op),
         Way::Forget => x.apply_op3_no_bwd(y, z, &op),
         Way::Record => {
-            let computed = cpu(x, |x, lx| cpu(y, |y, ly| cpu(z, |z, lz| op.cpu_fwd(x, lx, y, ly, z, lz))))?;
-            let w = result(computed)?;
+            let w = run3(x, y, z, &op)?;
             let kept = [saved(x, reads[0])?, saved(y, reads[1])?, saved(z, reads[2])?, saved(&w, false)?];
             record(&[x, y, z], &w, move |grad| {
                 let (x, y, z) = op.bwd(&kept[0], &kept[1], &kept[2], &kept[3], grad)?;
@@ -196,7 +204,7 @@ pub(crate) fn apply<T: WithDType>(
 ) -> CandleResult<Tensor> {
     match way(arguments) {
         Way::Record => {
-            let y = result((T::to_cpu_storage_owned(computed), shape.clone()))?;
+            let y = result(&Device::Cpu, Computed::Cpu((T::to_cpu_storage_owned(computed), shape.clone())))?;
             let y_saved = saved(&y, reads_result)?.detach();
             record(arguments, &y, move |grad| derivative(&y_saved, grad))?;
             Ok(y)
@@ -212,7 +220,7 @@ pub(crate) fn apply_part(
     computed: &Tensor,
     derivative: impl Fn(&Tensor) -> CandleResult<Vec<Option<Tensor>>> + 'static,
 ) -> CandleResult<Tensor> {
-    let y = result(cpu(&computed.contiguous()?, copy)?)?;
+    let y = run1(&computed.contiguous()?, &Identity)?;
     for tensor in tensors {
         record_segment(tensor)?;
     }
@@ -236,7 +244,9 @@ pub(crate) fn leaves(y: &Tensor) -> CandleResult<Vec<TensorId>> {
 /// Whether a tensor came about in this record.
 pub(crate) fn holds(id: TensorId) -> bool {
     TAPE.with_borrow(|tape| {
-        tape.as_ref().is_some_and(|tape| tape.places.contains_key(&id) || tape.anchor.id() == id)
+        tape.as_ref().is_some_and(|tape| {
+            tape.places.contains_key(&id) || tape.anchors.iter().any(|anchor| anchor.id() == id)
+        })
     })
 }
 
@@ -256,14 +266,49 @@ pub(crate) fn with_slices<T: WithDType, R, const N: usize>(
     Ok(f(slices))
 }
 
-/// Calls `f` with the storage of a tensor on the CPU.
-fn cpu<T>(x: &Tensor, f: impl FnOnce(&CpuStorage, &Layout) -> CandleResult<T>) -> CandleResult<T> {
-    let (storage, layout) = x.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => f(storage, layout),
-        _ => bail!("the record of a step takes tensors on the CPU"),
-    }
+/// What an operation computed.
+enum Computed {
+    Cpu((CpuStorage, Shape)),
+    Cuda((CudaStorage, Shape)),
 }
+
+/// The results of operations where their arguments lie, with nothing written down.
+fn run1(x: &Tensor, op: &impl CustomOp1) -> CandleResult<Tensor> {
+    let (sx, lx) = x.storage_and_layout();
+    let computed = match &*sx {
+        Storage::Cpu(x) => Computed::Cpu(op.cpu_fwd(x, lx)?),
+        Storage::Cuda(x) => Computed::Cuda(op.cuda_fwd(x, lx)?),
+        _ => bail!("{ELSEWHERE}"),
+    };
+    result(x.device(), computed)
+}
+
+fn run2(x: &Tensor, y: &Tensor, op: &impl CustomOp2) -> CandleResult<Tensor> {
+    let ((sx, lx), (sy, ly)) = (x.storage_and_layout(), y.storage_and_layout());
+    let computed = match (&*sx, &*sy) {
+        (Storage::Cpu(x), Storage::Cpu(y)) => Computed::Cpu(op.cpu_fwd(x, lx, y, ly)?),
+        (Storage::Cuda(x), Storage::Cuda(y)) => Computed::Cuda(op.cuda_fwd(x, lx, y, ly)?),
+        _ => bail!("{ELSEWHERE}"),
+    };
+    result(x.device(), computed)
+}
+
+fn run3(x: &Tensor, y: &Tensor, z: &Tensor, op: &impl CustomOp3) -> CandleResult<Tensor> {
+    let ((sx, lx), (sy, ly), (sz, lz)) =
+        (x.storage_and_layout(), y.storage_and_layout(), z.storage_and_layout());
+    let computed = match (&*sx, &*sy, &*sz) {
+        (Storage::Cpu(x), Storage::Cpu(y), Storage::Cpu(z)) => {
+            Computed::Cpu(op.cpu_fwd(x, lx, y, ly, z, lz)?)
+        }
+        (Storage::Cuda(x), Storage::Cuda(y), Storage::Cuda(z)) => {
+            Computed::Cuda(op.cuda_fwd(x, lx, y, ly, z, lz)?)
+        }
+        _ => bail!("{ELSEWHERE}"),
+    };
+    result(x.device(), computed)
+}
+
+const ELSEWHERE: &str = "the record of a step takes tensors of one device, a CPU or a CUDA device";
 
 /// A tensor, or, if nobody reads its values, one of the same shape that takes no memory.
 fn saved(x: &Tensor, is_read: bool) -> CandleResult<Tensor> {
@@ -271,14 +316,21 @@ fn saved(x: &Tensor, is_read: bool) -> CandleResult<Tensor> {
 }
 
 /// A tensor that hangs from the anchor in candle's graph.
-fn result(computed: (CpuStorage, Shape)) -> CandleResult<Tensor> {
-    let Some(anchor) = TAPE.with_borrow(|tape| tape.as_ref().map(|tape| tape.anchor.clone())) else {
-        bail!("nothing is being recorded");
-    };
+fn result(device: &Device, computed: Computed) -> CandleResult<Tensor> {
+    let anchor = TAPE.with_borrow_mut(|tape| match tape {
+        Some(tape) => tape.anchor(device),
+        None => bail!("nothing is being recorded"),
+    })?;
     anchor.apply_op1(Anchored(Mutex::new(Some(computed))))
 }
 
-struct Anchored(Mutex<Option<(CpuStorage, Shape)>>);
+struct Anchored(Mutex<Option<Computed>>);
+
+impl Anchored {
+    fn take(&self) -> Option<Computed> {
+        self.0.lock().ok().and_then(|mut computed| computed.take())
+    }
+}
 
 impl CustomOp1 for Anchored {
     fn name(&self) -> &'static str {
@@ -286,9 +338,16 @@ impl CustomOp1 for Anchored {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> CandleResult<(CpuStorage, Shape)> {
-        match self.0.lock().ok().and_then(|mut computed| computed.take()) {
-            Some(computed) => Ok(computed),
-            None => bail!("a recorded result is made once"),
+        match self.take() {
+            Some(Computed::Cpu(computed)) => Ok(computed),
+            _ => bail!("a recorded result is made once"),
+        }
+    }
+
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> CandleResult<(CudaStorage, Shape)> {
+        match self.take() {
+            Some(Computed::Cuda(computed)) => Ok(computed),
+            _ => bail!("a recorded result is made once"),
         }
     }
 
@@ -388,21 +447,21 @@ impl CustomOp1 for Identity {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
-        copy(x, layout)
+        let copy = match x {
+            CpuStorage::F32(x) => CpuStorage::F32(contiguous(x, layout)?.to_vec()),
+            CpuStorage::F64(x) => CpuStorage::F64(contiguous(x, layout)?.to_vec()),
+            _ => bail!("gradients are f32 or f64"),
+        };
+        Ok((copy, layout.shape().clone()))
+    }
+
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> CandleResult<(CudaStorage, Shape)> {
+        Ok((x.affine(layout, 1.0, 0.0)?, layout.shape().clone()))
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
         Ok(Some(grad.clone()))
     }
-}
-
-fn copy(x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
-    let copy = match x {
-        CpuStorage::F32(x) => CpuStorage::F32(contiguous(x, layout)?.to_vec()),
-        CpuStorage::F64(x) => CpuStorage::F64(contiguous(x, layout)?.to_vec()),
-        _ => bail!("gradients are f32 or f64"),
-    };
-    Ok((copy, layout.shape().clone()))
 }
 
 /// The gradient of `loss` by the variables it was computed from: in the last pass all, and what leads to `loss` is

@@ -43,6 +43,11 @@ impl ChannelGeometry {
         self.channels
     }
 
+    /// Number of elements of one channel that lie together: the product of the axes behind the channels'.
+    pub fn inner(&self) -> usize {
+        self.inner
+    }
+
     /// Number of elements of one channel.
     pub fn count(&self) -> usize {
         self.outer * self.inner

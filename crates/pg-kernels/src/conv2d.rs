@@ -86,6 +86,16 @@ impl Conv2dGeometry {
         [self.samples, self.out_channels, self.y.output, self.x.output]
     }
 
+    /// The vertical and the horizontal axis.
+    pub fn axes(&self) -> (Axis, Axis) {
+        (self.y, self.x)
+    }
+
+    /// Channel groups that do not see each other.
+    pub fn groups(&self) -> usize {
+        self.groups
+    }
+
     /// Number of elements of the input.
     pub fn input_len(&self) -> usize {
         self.input_shape().iter().product()

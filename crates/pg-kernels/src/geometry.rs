@@ -74,15 +74,21 @@ pub enum ShapeError {
     },
 }
 
-/// One axis of a windowed operation.
+/// One axis of a windowed operation: its checked sizes, in elements.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Axis {
-    pub(crate) input: usize,
-    pub(crate) window: usize,
-    pub(crate) stride: usize,
-    pub(crate) padding: usize,
-    pub(crate) dilation: usize,
-    pub(crate) output: usize,
+pub struct Axis {
+    /// Of the input.
+    pub input: usize,
+    /// Of the window, before dilation.
+    pub window: usize,
+    /// Between windows.
+    pub stride: usize,
+    /// Added on either side.
+    pub padding: usize,
+    /// Between the elements of a window.
+    pub dilation: usize,
+    /// Of the output.
+    pub output: usize,
 }
 
 impl Axis {

@@ -40,6 +40,6 @@ mod testing;
 pub use channels::ChannelGeometry;
 pub use collect::zeros;
 pub use conv2d::{Conv2dGeometry, Conv2dOptions};
-pub use geometry::ShapeError;
+pub use geometry::{Axis, ShapeError};
 pub use matmul::Float;
 pub use max_pool2d::{Pool2dGeometry, Pool2dOptions};

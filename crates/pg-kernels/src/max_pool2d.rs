@@ -49,6 +49,16 @@ impl Pool2dGeometry {
         Ok(Self { planes, y, x })
     }
 
+    /// Images of one channel: n times channels.
+    pub fn planes(&self) -> usize {
+        self.planes
+    }
+
+    /// The vertical and the horizontal axis.
+    pub fn axes(&self) -> (Axis, Axis) {
+        (self.y, self.x)
+    }
+
     /// Output (height, width).
     pub fn output_size(&self) -> (usize, usize) {
         (self.y.output, self.x.output)

@@ -1,8 +1,12 @@
 //! Sum of two tensors, as of a residual branch and its shortcut.
 
 use super::floats::{has_kernels, on_floats};
+#[cfg(feature = "cuda")]
+use crate::cuda::{self, on_cuda_floats};
 use crate::error::Result;
 use crate::{pass, tape};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result as CandleResult, Shape, Tensor};
 use pg_kernels::{Float, elementwise};
 
@@ -36,6 +40,18 @@ impl CustomOp2 for Add {
             elementwise::map2(x, y, |x, y| x + y)
         }
         let result = on_floats!("add", x: lx, y: ly => sum(x, y));
+        Ok((result, lx.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        y: &CudaStorage,
+        ly: &Layout,
+    ) -> CandleResult<(CudaStorage, Shape)> {
+        let result = on_cuda_floats!(device, x: lx, y: ly => cuda::elementwise(&device, "add", [&x, &y])?);
         Ok((result, lx.shape().clone()))
     }
 

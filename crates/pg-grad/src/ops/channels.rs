@@ -13,8 +13,12 @@
 //! so they are closed under differentiation, to any order. On the CPU every sum is accumulated in f64.
 
 use super::floats::{has_kernels, on_floats};
+#[cfg(feature = "cuda")]
+use crate::cuda::{channels as cuda, on_cuda_floats};
 use crate::error::{Error, Result};
 use crate::{pass, tape};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result as CandleResult, Shape, Tensor,
 };
@@ -147,6 +151,14 @@ impl SingleMap {
             Single::Fill(_) => filled(g.elements(), |out| kernels::fill(g, x, out)),
         }
     }
+
+    fn result_shape(&self, argument: &Layout) -> Shape {
+        match &self.map {
+            Single::Sum => Shape::from(self.geometry.channels()),
+            Single::Center => argument.shape().clone(),
+            Single::Fill(shape) => shape.clone(),
+        }
+    }
 }
 
 impl CustomOp1 for SingleMap {
@@ -156,12 +168,18 @@ impl CustomOp1 for SingleMap {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, Shape)> {
         let result = on_floats!("per-channel arithmetic", x: layout => self.run(x));
-        let shape = match &self.map {
-            Single::Sum => Shape::from(self.geometry.channels()),
-            Single::Center => layout.shape().clone(),
-            Single::Fill(shape) => shape.clone(),
-        };
-        Ok((result, shape))
+        Ok((result, self.result_shape(layout)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> CandleResult<(CudaStorage, Shape)> {
+        let g = &self.geometry;
+        let result = on_cuda_floats!(device, x: layout => match self.map {
+            Single::Sum => cuda::sum(&device, g, &x, None)?,
+            Single::Center => cuda::center(&device, g, &x)?,
+            Single::Fill(_) => cuda::map(&device, "channel_fill", g, None, &[&x])?,
+        });
+        Ok((result, self.result_shape(layout)))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
@@ -234,6 +252,13 @@ impl PairMap {
             Pair::Dot => filled(g.channels(), |out| kernels::dot(g, x, y, out)),
         }
     }
+
+    fn result_shape(&self, x: &Layout) -> Shape {
+        match self.map {
+            Pair::Scale | Pair::Shift => x.shape().clone(),
+            Pair::Dot => Shape::from(self.geometry.channels()),
+        }
+    }
 }
 
 impl CustomOp2 for PairMap {
@@ -249,11 +274,24 @@ impl CustomOp2 for PairMap {
         ly: &Layout,
     ) -> CandleResult<(CpuStorage, Shape)> {
         let result = on_floats!("per-channel arithmetic", x: lx, y: ly => self.run(x, y));
-        let shape = match self.map {
-            Pair::Scale | Pair::Shift => lx.shape().clone(),
-            Pair::Dot => Shape::from(self.geometry.channels()),
-        };
-        Ok((result, shape))
+        Ok((result, self.result_shape(lx)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        y: &CudaStorage,
+        ly: &Layout,
+    ) -> CandleResult<(CudaStorage, Shape)> {
+        let g = &self.geometry;
+        let result = on_cuda_floats!(device, x: lx, y: ly => match self.map {
+            Pair::Scale => cuda::map(&device, "channel_scale", g, Some(&x), &[&y])?,
+            Pair::Shift => cuda::map(&device, "channel_shift", g, Some(&x), &[&y])?,
+            Pair::Dot => cuda::sum(&device, g, &x, Some(&y))?,
+        });
+        Ok((result, self.result_shape(lx)))
     }
 
     fn bwd(
@@ -315,6 +353,22 @@ impl CustomOp3 for Affine {
         let result = on_floats!("per-channel arithmetic", x: lx, scale: ls, shift: lb =>
             self.run(shape, x, scale, shift)?);
         Ok((result, shape.clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        lx: &Layout,
+        scale: &CudaStorage,
+        ls: &Layout,
+        shift: &CudaStorage,
+        lb: &Layout,
+    ) -> CandleResult<(CudaStorage, Shape)> {
+        let g = ChannelGeometry::new(lx.dims()).map_err(candle_core::Error::wrap)?;
+        let result = on_cuda_floats!(device, x: lx, scale: ls, shift: lb =>
+            cuda::map(&device, "channel_affine", &g, Some(&x), &[&scale, &shift])?);
+        Ok((result, lx.shape().clone()))
     }
 
     fn bwd(

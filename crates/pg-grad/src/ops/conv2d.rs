@@ -8,24 +8,28 @@
 //!
 //! so the three operations are closed under differentiation, to any order.
 
-use super::floats::on_floats;
+use super::floats::{has_kernels, on_floats};
 use super::{Conv2dOptions, ShapeError, dims4};
+#[cfg(feature = "cuda")]
+use crate::cuda::{conv2d as cuda, on_cuda_floats};
 use crate::error::Result;
 use crate::{pass, tape};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, bail};
 use pg_kernels::{Conv2dGeometry, conv2d as kernels};
 
 /// Convolution of `x` (n, channels, height, width) with `weight` (out, channels / groups, kernel height, kernel
 /// width), giving (n, out, ., .), as `torch.nn.functional.conv2d` without bias. f32 or f64.
 ///
-/// On the CPU the three passes are pg-kernels'. Elsewhere they are candle's, which serve equal dilation on both axes, and
-/// padding that is smaller than the window.
+/// On the CPU the three passes are pg-kernels', on CUDA devices cuDNN's or column matrices with cuBLAS. Elsewhere they are
+/// candle's, which serve equal dilation on both axes, and padding that is smaller than the window.
 ///
 /// # Errors
-/// [`Error::Window`](crate::Error::Window) if the shapes do not fit; candle's error for what only the CPU serves.
+/// [`Error::Window`](crate::Error::Window) if the shapes do not fit; candle's error for what it does not serve.
 pub fn conv2d(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Result<Tensor> {
     let geometry = Conv2dGeometry::new(dims4(x)?, dims4(weight)?, options)?;
-    if x.device().is_cpu() {
+    if has_kernels(x) {
         Ok(apply(Map::Output, geometry, x, weight)?)
     } else {
         Ok(with_candle(x, weight, options)?)
@@ -38,13 +42,14 @@ fn with_candle(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> CandleRes
     let Conv2dOptions { stride, padding, dilation: (dilation, across), groups } = options;
     if dilation != across {
         bail!(
-            "conv2d with dilation {dilation} along the height and {across} along the width runs on the CPU only"
+            "conv2d with dilation {dilation} along the height and {across} along the width runs on the CPU and on \
+             CUDA only, in f32 or f64"
         );
     }
     for (axis, padding) in [(2, padding.0), (3, padding.1)] {
         let window = dilation * (weight.dim(axis)? - 1) + 1;
         if padding >= window {
-            let error = ShapeError::PaddingTooLarge { operation: "conv2d off the CPU", padding, window };
+            let error = ShapeError::PaddingTooLarge { operation: "conv2d of candle", padding, window };
             return Err(candle_core::Error::wrap(error));
         }
     }
@@ -129,6 +134,23 @@ impl CustomOp2 for Conv2dMap {
         lb: &Layout,
     ) -> CandleResult<(CpuStorage, Shape)> {
         let result = on_floats!("conv2d", a: la, b: lb => self.run(a, b));
+        Ok((result, Shape::from(&self.result_shape()[..])))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        a: &CudaStorage,
+        la: &Layout,
+        b: &CudaStorage,
+        lb: &Layout,
+    ) -> CandleResult<(CudaStorage, Shape)> {
+        let g = &self.geometry;
+        let result = on_cuda_floats!(device, a: la, b: lb => match self.map {
+            Map::Output => cuda::forward(&device, g, &a, &b)?,
+            Map::Input => cuda::input_gradient(&device, g, &a, &b)?,
+            Map::Weight => cuda::weight_gradient(&device, g, &a, &b)?,
+        });
         Ok((result, Shape::from(&self.result_shape()[..])))
     }
 
@@ -226,7 +248,7 @@ mod tests {
     fn candle_takes_no_two_dilations_and_no_window_of_padding() {
         let options = Conv2dOptions { dilation: (1, 2), ..Default::default() };
         let error = with_candle(&var([1, 1, 8, 8], 1), &var([1, 1, 3, 3], 2), options).unwrap_err();
-        assert!(error.to_string().contains("runs on the CPU only"), "{error}");
+        assert!(error.to_string().contains("runs on the CPU and on CUDA only"), "{error}");
         let far = Conv2dOptions { padding: (0, 3), ..Default::default() };
         let error = with_candle(&var([1, 1, 8, 8], 1), &var([1, 1, 3, 3], 2), far).unwrap_err();
         assert!(error.to_string().contains("padding 3 must be smaller"), "{error}");

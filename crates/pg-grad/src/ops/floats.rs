@@ -1,10 +1,15 @@
-//! What operations with CPU kernels share: elements of contiguous tensors, in f32 or f64.
+//! What operations with kernels share: elements of contiguous tensors, in f32 or f64.
 
 use candle_core::{DType, Layout, Result, Tensor};
 
-/// Whether an operation's kernels take the tensor.
-pub(super) fn has_kernels(x: &Tensor) -> bool {
-    x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64)
+/// Whether this crate's kernels take the tensor: in f32 or f64 on the CPU, and on CUDA devices in a build for them.
+pub(crate) fn has_kernels(x: &Tensor) -> bool {
+    is_on_device_with_kernels(x) && matches!(x.dtype(), DType::F32 | DType::F64)
+}
+
+/// Whether the tensor, of any type, lies where this crate has kernels.
+pub(crate) fn is_on_device_with_kernels(x: &Tensor) -> bool {
+    x.device().is_cpu() || (cfg!(feature = "cuda") && x.device().is_cuda())
 }
 
 /// The elements of a contiguous layout.

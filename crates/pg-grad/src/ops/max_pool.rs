@@ -1,16 +1,20 @@
 //! Max-pooling with any kernel, stride and padding. The winners are found without a graph; pooling gathers them, its
 //! gradient scatters to them, and that gradient's gradient gathers again.
 
-use super::floats::{contiguous, on_floats};
+use super::floats::{contiguous, has_kernels, on_floats};
 use super::{Pool2dOptions, dims4};
+#[cfg(feature = "cuda")]
+use crate::cuda::{max_pool2d as cuda, on_cuda_floats, view};
 use crate::error::Result;
 use crate::{gates, pass, tape};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor, bail};
 use pg_kernels::{Pool2dGeometry, max_pool2d as kernels, pick};
 
 /// The largest element of each window of `x` (n, channels, height, width), giving (n, channels, ., .), as
 /// `torch.nn.functional.max_pool2d`. Its gradient goes to one winner a window: of equal ones, the first
-/// in row-major order, or off the CPU whichever the device picks. Padding never wins.
+/// in row-major order, or, on a device for which this crate has no kernels, whichever that picks. Padding never wins.
 ///
 /// # Errors
 /// [`Error::Window`](crate::Error::Window) if the shapes do not fit.
@@ -19,12 +23,12 @@ pub fn max_pool2d(x: &Tensor, options: Pool2dOptions) -> Result<Tensor> {
     let geometry = Pool2dGeometry::new([n, c, h, w], options)?;
     let (oh, ow) = geometry.output_size();
     let held = gates::next(&Shape::from((n, c, oh, ow)))?;
-    let (pooled, winners) = if x.device().is_cpu() {
+    let (pooled, winners) = if has_kernels(x) {
         let winners = match held {
             Some(winners) => winners,
             None => x.contiguous()?.apply_op1_no_bwd(&Winners(geometry))?,
         };
-        (Pick { way: Way::Gather, planes: (h, w) }.apply(x, &winners)?, winners)
+        (Pick { way: Way::Gather, geometry }.apply(x, &winners)?, winners)
     } else {
         let held = held.map(|winners| winners.reshape((n * c, oh * ow, 1))).transpose()?;
         let (pooled, winners) = select_from_windows(&x.reshape((n * c, h * w))?, &geometry, held)?;
@@ -52,15 +56,22 @@ impl CustomOp1 for Winners {
         }
         Ok((CpuStorage::U32(winners), Shape::from((n, c, oh, ow))))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> CandleResult<(CudaStorage, Shape)> {
+        let (n, c, _, _) = layout.shape().dims4()?;
+        let (oh, ow) = self.0.output_size();
+        let result = on_cuda_floats!(device, x: layout => cuda::winners(&device, &self.0, &x)?);
+        Ok((result, Shape::from((n, c, oh, ow))))
+    }
 }
 
-/// Picks from planes (n, channels, height, width) by indices (n, channels, ., .), or puts what was picked back. Each is
-/// the other's derivative. (candle's own scatter-add has a wrong one.)
+/// Picks the winners of a pooling's windows (n, channels, ., .) from planes (n, channels, height, width), or puts what was
+/// picked back. Each is the other's derivative. (candle's own scatter-add has a wrong one.)
 #[derive(Clone, Copy)]
 struct Pick {
     way: Way,
-    /// Height and width of the planes.
-    planes: (usize, usize),
+    geometry: Pool2dGeometry,
 }
 
 #[derive(Clone, Copy)]
@@ -70,12 +81,27 @@ enum Way {
 }
 
 impl Pick {
+    /// Height and width of the planes.
+    fn planes(&self) -> (usize, usize) {
+        let (y, x) = self.geometry.axes();
+        (y.input, x.input)
+    }
+
+    fn result_shape(&self, indices: &Layout) -> CandleResult<Shape> {
+        let (n, c, oh, ow) = indices.shape().dims4()?;
+        Ok(Shape::from(match self.way {
+            Way::Gather => (n, c, oh, ow),
+            Way::ScatterAdd => (n, c, self.planes().0, self.planes().1),
+        }))
+    }
+
     fn apply(self, values: &Tensor, indices: &Tensor) -> CandleResult<Tensor> {
         tape::apply2(&values.contiguous()?, indices, self, [false, true])
     }
 
     fn run<T: pg_kernels::Float>(self, values: &[T], indices: &[u32], count: usize) -> Vec<T> {
-        let length = self.planes.0 * self.planes.1;
+        let (height, width) = self.planes();
+        let length = height * width;
         match self.way {
             Way::Gather => {
                 let mut picked = pg_kernels::zeros(indices.len());
@@ -103,15 +129,27 @@ impl CustomOp2 for Pick {
         i: &CpuStorage,
         li: &Layout,
     ) -> CandleResult<(CpuStorage, Shape)> {
-        let (n, c, height, width) = li.shape().dims4()?;
+        let (_, _, height, width) = li.shape().dims4()?;
         let CpuStorage::U32(indices) = i else { bail!("indices must be u32") };
         let (indices, count) = (contiguous(indices, li)?, height * width);
         let result = on_floats!("max_pool2d", v: lv => self.run(v, indices, count));
-        let (height, width) = match self.way {
-            Way::Gather => (height, width),
-            Way::ScatterAdd => self.planes,
-        };
-        Ok((result, Shape::from((n, c, height, width))))
+        Ok((result, self.result_shape(li)?))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        v: &CudaStorage,
+        lv: &Layout,
+        i: &CudaStorage,
+        li: &Layout,
+    ) -> CandleResult<(CudaStorage, Shape)> {
+        let indices = view::<u32>(i, li)?;
+        let result = on_cuda_floats!(device, v: lv => match self.way {
+            Way::Gather => cuda::gather(&device, &self.geometry, &v, &indices)?,
+            Way::ScatterAdd => cuda::scatter_add(&device, &self.geometry, &v, &indices)?,
+        });
+        Ok((result, self.result_shape(li)?))
     }
 
     fn bwd(

@@ -26,7 +26,7 @@ pub use channels::{
 };
 pub use conv2d::conv2d;
 pub use dropout::dropout;
-pub(crate) use floats::contiguous;
+pub(crate) use floats::{contiguous, is_on_device_with_kernels};
 pub use gelu::gelu;
 pub use group_norm::group_norm;
 pub use layer_norm::layer_norm;

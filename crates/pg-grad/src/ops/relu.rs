@@ -1,8 +1,12 @@
 //! Rectifier, with derivative 0 at 0 as in torch (candle's own has 1).
 
 use super::floats::{has_kernels, on_floats};
+#[cfg(feature = "cuda")]
+use crate::cuda::{self, on_cuda_floats};
 use crate::error::Result;
 use crate::{gates, pass, tape};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result as CandleResult, Shape, Tensor};
 use pg_kernels::{Float, elementwise};
 
@@ -40,6 +44,12 @@ impl CustomOp1 for Relu {
         Ok((result, layout.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> CandleResult<(CudaStorage, Shape)> {
+        let result = on_cuda_floats!(device, x: layout => cuda::elementwise(&device, "relu", [&x])?);
+        Ok((result, layout.shape().clone()))
+    }
+
     fn bwd(&self, _: &Tensor, y: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
         Ok(Some(where_positive(&pass::operand(grad), &y.detach())?))
     }
@@ -73,6 +83,19 @@ impl CustomOp2 for WherePositive {
             elementwise::map2(grad, y, |g, y| if y > T::default() { g } else { T::default() })
         }
         let result = on_floats!("relu", g: lg, y: ly => select(g, y));
+        Ok((result, lg.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        g: &CudaStorage,
+        lg: &Layout,
+        y: &CudaStorage,
+        ly: &Layout,
+    ) -> CandleResult<(CudaStorage, Shape)> {
+        let result = on_cuda_floats!(device, g: lg, y: ly =>
+            cuda::elementwise(&device, "where_positive", [&g, &y])?);
         Ok((result, lg.shape().clone()))
     }
 

@@ -1,0 +1,161 @@
+//! cuDNN's convolutions. Of its algorithms only those are used that sum in one order, so that a result has the same bits
+//! in every run; f32 is computed as such, or in TF32 where candle's `set_gemm_reduced_precision_f32` allows it.
+
+use super::Element;
+use candle_core::Result;
+use candle_core::cuda_backend::cudarc::cudnn::sys::{
+    cudnnConvolutionBwdDataAlgo_t as DataAlgorithm, cudnnConvolutionBwdFilterAlgo_t as FilterAlgorithm,
+    cudnnConvolutionMode_t, cudnnMathType_t, cudnnStatus_t, cudnnTensorFormat_t,
+};
+use candle_core::cuda_backend::cudarc::cudnn::{
+    ConvBackwardData, ConvBackwardFilter, ConvDescriptor, ConvForward, Cudnn, CudnnDataType, CudnnError,
+    FilterDescriptor, TensorDescriptor,
+};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView};
+use candle_core::cuda_backend::{CudaDevice, DeviceId, gemm_reduced_precision_f32};
+use pg_kernels::Conv2dGeometry;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+type DnnResult<T> = std::result::Result<T, CudnnError>;
+
+/// An element of cuDNN's tensors.
+pub(crate) trait DnnElement: Element + CudnnDataType {}
+impl DnnElement for f32 {}
+impl DnnElement for f64 {}
+
+/// Writes the output; false if cuDNN does not serve the geometry.
+pub(super) fn forward<T: DnnElement>(
+    device: &CudaDevice,
+    g: &Conv2dGeometry,
+    x: &CudaView<T>,
+    weight: &CudaView<T>,
+    output: &mut CudaSlice<T>,
+) -> Result<bool> {
+    served(|| {
+        let d = Descriptors::<T>::new(device, g)?;
+        let pass = ConvForward { conv: &d.conv, x: &d.x, w: &d.w, y: &d.y };
+        let algorithm = pass.pick_algorithm()?;
+        let workspace = &mut workspace(device, pass.get_workspace_size(algorithm)?)?;
+        // SAFETY: the caller compared all lengths with the geometry that the descriptors are of.
+        unsafe { pass.launch(algorithm, Some(workspace), (T::ONE, T::ZERO), x, weight, output) }
+    })
+}
+
+/// Writes the input gradient; false if cuDNN does not serve the geometry.
+pub(super) fn input_gradient<T: DnnElement>(
+    device: &CudaDevice,
+    g: &Conv2dGeometry,
+    gradient: &CudaView<T>,
+    weight: &CudaView<T>,
+    result: &mut CudaSlice<T>,
+) -> Result<bool> {
+    use DataAlgorithm::{CUDNN_CONVOLUTION_BWD_DATA_ALGO_0, CUDNN_CONVOLUTION_BWD_DATA_ALGO_1};
+    served(|| {
+        let d = Descriptors::<T>::new(device, g)?;
+        let pass = ConvBackwardData { conv: &d.conv, dx: &d.x, w: &d.w, dy: &d.y };
+        let algorithm = match pass.pick_algorithm()? {
+            CUDNN_CONVOLUTION_BWD_DATA_ALGO_0 => CUDNN_CONVOLUTION_BWD_DATA_ALGO_1,
+            deterministic => deterministic,
+        };
+        let workspace = &mut workspace(device, pass.get_workspace_size(algorithm)?)?;
+        // SAFETY: as above.
+        unsafe { pass.launch(algorithm, Some(workspace), (T::ONE, T::ZERO), result, weight, gradient) }
+    })
+}
+
+/// Writes the weight gradient; false if cuDNN does not serve the geometry.
+pub(super) fn weight_gradient<T: DnnElement>(
+    device: &CudaDevice,
+    g: &Conv2dGeometry,
+    x: &CudaView<T>,
+    gradient: &CudaView<T>,
+    result: &mut CudaSlice<T>,
+) -> Result<bool> {
+    use FilterAlgorithm::{
+        CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1,
+        CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3,
+    };
+    served(|| {
+        let d = Descriptors::<T>::new(device, g)?;
+        let pass = ConvBackwardFilter { conv: &d.conv, x: &d.x, dw: &d.w, dy: &d.y };
+        let algorithm = match pass.pick_algorithm()? {
+            CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0 | CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3 => {
+                CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1
+            }
+            deterministic => deterministic,
+        };
+        let workspace = &mut workspace(device, pass.get_workspace_size(algorithm)?)?;
+        // SAFETY: as above.
+        unsafe { pass.launch(algorithm, Some(workspace), (T::ONE, T::ZERO), x, result, gradient) }
+    })
+}
+
+/// Runs a pass; what cuDNN says it does not support is false, not an error.
+fn served(pass: impl FnOnce() -> DnnResult<()>) -> Result<bool> {
+    use cudnnStatus_t::{CUDNN_STATUS_BAD_PARAM, CUDNN_STATUS_NOT_SUPPORTED};
+    match pass() {
+        Ok(()) => Ok(true),
+        Err(CudnnError(CUDNN_STATUS_NOT_SUPPORTED | CUDNN_STATUS_BAD_PARAM)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn workspace(device: &CudaDevice, bytes: usize) -> DnnResult<CudaSlice<u8>> {
+    // SAFETY: cuDNN reads nothing of it that it has not written.
+    let memory = unsafe { device.alloc::<u8>(bytes.max(1)) };
+    memory.map_err(|_| CudnnError(cudnnStatus_t::CUDNN_STATUS_ALLOC_FAILED))
+}
+
+/// What cuDNN is told of a convolution.
+struct Descriptors<T: CudnnDataType> {
+    conv: ConvDescriptor<T>,
+    x: TensorDescriptor<T>,
+    w: FilterDescriptor<T>,
+    y: TensorDescriptor<T>,
+}
+
+impl<T: DnnElement> Descriptors<T> {
+    fn new(device: &CudaDevice, g: &Conv2dGeometry) -> DnnResult<Self> {
+        let cudnn = handle(device)?;
+        let (y, x) = g.axes();
+        let both = |y: usize, x: usize| [y as i32, x as i32];
+        let mode = cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
+        let mut conv = cudnn.create_conv2d::<T>(
+            both(y.padding, x.padding),
+            both(y.stride, x.stride),
+            both(y.dilation, x.dilation),
+            mode,
+        )?;
+        conv.set_group_count(g.groups() as i32)?;
+        conv.set_math_type(if gemm_reduced_precision_f32() {
+            cudnnMathType_t::CUDNN_DEFAULT_MATH
+        } else {
+            cudnnMathType_t::CUDNN_FMA_MATH
+        })?;
+        let format = cudnnTensorFormat_t::CUDNN_TENSOR_NCHW;
+        let dims = |shape: [usize; 4]| shape.map(|size| size as i32);
+        Ok(Self {
+            conv,
+            x: cudnn.create_4d_tensor::<T>(format, dims(g.input_shape()))?,
+            w: cudnn.create_4d_filter::<T>(format, dims(g.kernel_shape()))?,
+            y: cudnn.create_4d_tensor::<T>(format, dims(g.output_shape()))?,
+        })
+    }
+}
+
+/// cuDNN on a device; its handles belong to one thread.
+fn handle(device: &CudaDevice) -> DnnResult<Arc<Cudnn>> {
+    thread_local! {
+        static HANDLES: RefCell<HashMap<DeviceId, Arc<Cudnn>>> = RefCell::default();
+    }
+    HANDLES.with_borrow_mut(|handles| {
+        if let Some(handle) = handles.get(&device.id()) {
+            return Ok(handle.clone());
+        }
+        let handle = Cudnn::new(device.cuda_stream())?;
+        handles.insert(device.id(), handle.clone());
+        Ok(handle)
+    })
+}
