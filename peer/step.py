@@ -1,6 +1,7 @@
 """Times a training step in PyTorch: what `cargo xtask bench --peer` compares this workspace's own step with.
 
-    python step.py --model vgg16-gap|resnet50 --mode plain|hard|soft [--batch 8] [--size 224] [--threads 2] [--repeats 5]
+    python step.py --model vgg16-gap|resnet50|sat --mode plain|hard|soft [--batch 8] [--size 224] [--threads 2] [--repeats 5]
+                   [--device cpu|cuda[:n]] [--tf32]
 
 A step is forward, loss and backward to every parameter, without optimiser and data loading. Guidance is written as a
 user of PyTorch would: `torch.autograd.grad(..., create_graph=True)`. Prints one JSON line with the keys of
@@ -68,7 +69,54 @@ def resnet50():
     return nn.Sequential(*layers, GlobalMean(), nn.Linear(channels, CLASSES))
 
 
-MODELS = {"vgg16-gap": vgg16_gap, "resnet50": resnet50}
+class Block(nn.Module):
+    """A pre-norm transformer block; of the last token's attention to each key it makes a gate."""
+
+    def __init__(self, dim, heads, is_spatial):
+        super().__init__()
+        self.heads, self.is_spatial = heads, is_spatial
+        self.norm1, self.norm2 = nn.LayerNorm(dim, eps=1e-6), nn.LayerNorm(dim, eps=1e-6)
+        self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+
+    def attention(self, x):
+        n, tokens, dim = x.shape
+        qkv = self.qkv(x).reshape(n, tokens, 3, self.heads, dim // self.heads)
+        queries, keys, values = qkv.permute(2, 0, 3, 1, 4)
+        scores = queries @ keys.transpose(-2, -1) * (dim // self.heads) ** -0.5
+        weights = scores.softmax(-1)
+        if self.is_spatial:
+            weights = weights * torch.sigmoid(scores[:, :, -1].mean(1))[:, None, None, :]
+        return self.proj((weights @ values).transpose(1, 2).reshape(n, tokens, dim))
+
+    def forward(self, x):
+        x = x + self.attention(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class Sat(nn.Module):
+    """DeiT-S/16 with a spatial token in the last three of its blocks, without drop path."""
+
+    def __init__(self, size, dim=384, depth=12, heads=6, spatial_blocks=3):
+        super().__init__()
+        self.side = size // 16
+        self.patches = nn.Conv2d(3, dim, 16, 16)
+        self.tokens = nn.Parameter(0.02 * torch.randn(2, dim))
+        self.positions = nn.Parameter(0.02 * torch.randn(1, self.side**2 + 1, dim))
+        self.blocks = nn.Sequential(*(Block(dim, heads, i + spatial_blocks >= depth) for i in range(depth)))
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.head = nn.Conv2d(dim, CLASSES, 3, padding=1)
+
+    def forward(self, x):
+        n = len(x)
+        patches = self.patches(x).flatten(2).transpose(1, 2)
+        cls, spatial = (token.expand(n, 1, -1) for token in self.tokens)
+        x = torch.cat([torch.cat([cls, patches], 1) + self.positions, spatial], 1)
+        x = self.norm(self.blocks(x))[:, 1:-1].transpose(1, 2)
+        return self.head(x.reshape(n, -1, self.side, self.side)).mean((2, 3))
+
+
+MODELS = {"vgg16-gap": lambda _: vgg16_gap(), "resnet50": lambda _: resnet50(), "sat": Sat}
 
 
 def input_gradient(logits, x, classes):
@@ -99,7 +147,15 @@ def batch_of(n, size):
     return x, mask, a, (a + 1) % CLASSES
 
 
-def peak_mib():
+def synchronize(device):
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_mib(device):
+    """Of tensors on a CUDA device, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) // 2**20
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 2**20
 
@@ -112,22 +168,28 @@ def main():
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", type=torch.device, default="cpu")
+    parser.add_argument("--tf32", action="store_true", help="let products and convolutions of f32 be computed in TF32")
     options = parser.parse_args()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.tf32
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    net = MODELS[options.model]().train()
-    batch = batch_of(options.batch, options.size)
+    device = options.device
+    net = MODELS[options.model](options.size).train().to(device)
+    batch = [tensor.to(device) for tensor in batch_of(options.batch, options.size)]
     seconds = []
     for _ in range(1 + options.repeats):
         net.zero_grad(set_to_none=True)
+        synchronize(device)
         start = time.perf_counter()
         loss_of(net, options.mode, *batch).backward()
+        synchronize(device)
         seconds.append(time.perf_counter() - start)
     seconds = seconds[1:]
     row = {
         "engine": "pytorch " + torch.__version__, "model": options.model, "mode": options.mode,
         "batch": options.batch, "size": options.size, "threads": options.threads,
-        "seconds": statistics.median(seconds), "min": min(seconds), "max": max(seconds), "peak_mib": peak_mib(),
+        "seconds": statistics.median(seconds), "min": min(seconds), "max": max(seconds), "peak_mib": peak_mib(device),
     }
     print(json.dumps(row))
 

@@ -13,7 +13,7 @@ use crate::process;
 mod data;
 
 /// What is measured when no `--model` is given.
-const MODELS: [&str; 2] = ["vgg16-gap", "resnet50"];
+const MODELS: [&str; 3] = ["vgg16-gap", "resnet50", "sat"];
 const MODES: [&str; 3] = ["plain", "hard", "soft"];
 /// The Python that `peer/setup.sh` makes.
 const PYTHON: &str = "peer/.venv/bin/python";
@@ -41,6 +41,12 @@ pub(crate) struct Options {
     /// Steps measured, after one that is not.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
+    /// Device: cpu, cuda, cuda:N or metal; ours is built with its features (cuda, cudnn, metal).
+    #[arg(long, default_value = "cpu", conflicts_with = "data")]
+    device: String,
+    /// Let products of f32 be computed in TF32, on a CUDA device.
+    #[arg(long)]
+    tf32: bool,
     /// Measure the PyTorch step too, turn by turn, and compare (needs `peer/setup.sh` once).
     #[arg(long)]
     peer: bool,
@@ -72,7 +78,7 @@ struct Row {
 
 /// Measures every (model, mode) in a process of its own, so that the peak memory is that row's.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let ours = Engine::Ours(process::build_release("pg-peer")?);
+    let ours = Engine::Ours(process::build_release("pg-peer", process::features_for(&options.device))?);
     let peer = options.peer.then(|| python(options)).transpose()?;
     if options.data {
         return data::run(&ours, peer.as_ref(), options);
@@ -172,7 +178,10 @@ fn python(options: &Options) -> Result<Engine> {
 impl Engine {
     fn measure(&self, model: &str, mode: &str, options: &Options) -> Result<Row> {
         let mut command = self.command("bench", "step.py");
-        command.args(["--model", model, "--mode", mode]);
+        command.args(["--model", model, "--mode", mode, "--device", &options.device]);
+        if options.tf32 {
+            command.arg("--tf32");
+        }
         let threads = options.threads.unwrap_or_else(process::cores);
         self.row(command, options, options.batch.unwrap_or(8), threads)
     }

@@ -27,10 +27,20 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Builds `package` in release mode and returns the path of its binary of the same name.
-pub(crate) fn build_release(package: &str) -> Result<PathBuf> {
+/// The features that a build for a device (`cuda:0`, say) takes.
+pub(crate) fn features_for(device: &str) -> &'static [&'static str] {
+    match device.split(':').next() {
+        Some("cuda") => &["cudnn"],
+        Some("metal") => &["metal"],
+        _ => &[],
+    }
+}
+
+/// Builds `package` with `features` in release mode and returns the path of its binary of the same name.
+pub(crate) fn build_release(package: &str, features: &[&str]) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(["build", "--release", "--quiet", "--package", package]);
+    command.args(["--features", &features.join(",")]);
     command.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     let output = command.output().with_context(|| format!("cannot start `{}`", shell_line(&command)))?;
     if !output.status.success() {

@@ -69,7 +69,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let jobs = options.jobs.unwrap_or_else(process::cores).max(1);
     let out =
         std::path::absolute(&options.out).with_context(|| format!("bad --out {}", options.out.display()))?;
-    let binary = process::build_release("pg-classify")?;
+    let binary = process::build_release("pg-classify", &[])?;
     let trainer = Trainer { binary, files, extra: options.train.clone(), out: out.clone() };
     let results = schedule::run_all(&trainer, runs.into_iter().collect(), jobs);
 

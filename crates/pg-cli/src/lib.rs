@@ -39,6 +39,6 @@ pub mod program;
 pub use error::{SettingsError, check_image_size, ensure, idle, known};
 pub use file::{Configured, over_file, path_as_text, read_run};
 pub use guiding::{GuidanceConfig, GuidanceSettings};
-pub use machine::Machine;
+pub use machine::{DeviceName, Machine};
 pub use network::{NetworkConfig, NetworkSettings};
 pub use optimisation::{OptimisationConfig, OptimisationDefaults, OptimisationSettings};

@@ -3,6 +3,8 @@
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use clap::Args as ClapArgs;
+use pg_grad::keep_freed_device_memory;
+use std::str::FromStr;
 
 use crate::error::SettingsError;
 
@@ -14,29 +16,61 @@ pub struct Machine {
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
     threads: Option<u16>,
     /// Device: cpu, cuda, cuda:N or metal. `synth` knows cpu only.
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device, help_heading = "Machine")]
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Machine")]
     device: DeviceName,
     /// Print one JSON object as the last line of standard output; no progress bar.
     #[arg(long, help_heading = "Machine")]
     pub json: bool,
 }
 
+/// What a user calls a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum DeviceName {
+pub enum DeviceName {
+    /// `cpu`.
     Cpu,
+    /// `cuda:N`; `cuda` is the first.
     Cuda(usize),
+    /// `metal`.
     Metal,
 }
 
-fn parse_device(text: &str) -> Result<DeviceName, String> {
-    match text.split_once(':') {
-        None if text == "cpu" => Ok(DeviceName::Cpu),
-        None if text == "cuda" => Ok(DeviceName::Cuda(0)),
-        None if text == "metal" => Ok(DeviceName::Metal),
-        Some(("cuda", index)) => {
-            index.parse().map(DeviceName::Cuda).map_err(|_| format!("`{index}` is not a device number"))
+impl FromStr for DeviceName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "cpu" => Ok(Self::Cpu),
+            None if text == "cuda" => Ok(Self::Cuda(0)),
+            None if text == "metal" => Ok(Self::Metal),
+            Some(("cuda", index)) => {
+                index.parse().map(Self::Cuda).map_err(|_| format!("`{index}` is not a device number"))
+            }
+            _ => Err("known devices: cpu, cuda, cuda:N, metal".to_owned()),
         }
-        _ => Err("known devices: cpu, cuda, cuda:N, metal".to_owned()),
+    }
+}
+
+impl DeviceName {
+    /// Opens the device; a CUDA device keeps what is freed on it for what comes next.
+    ///
+    /// # Errors
+    /// If this build or this machine does not have it.
+    pub fn open(self) -> Result<Device> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Cuda(_) if !candle_core::utils::cuda_is_available() => {
+                bail!("this build has no CUDA; build it with --features cuda, or use --device cpu")
+            }
+            Self::Metal if !candle_core::utils::metal_is_available() => {
+                bail!("this build has no Metal; build it with --features metal, or use --device cpu")
+            }
+            Self::Cuda(index) => {
+                let device = Device::new_cuda(index).with_context(|| format!("cannot open cuda:{index}"))?;
+                keep_freed_device_memory(&device)?;
+                Ok(device)
+            }
+            Self::Metal => Device::new_metal(0).context("cannot open metal"),
+        }
     }
 }
 
@@ -64,18 +98,6 @@ impl Machine {
     /// # Errors
     /// If this build or this machine does not have it.
     pub fn open_device(&self) -> Result<Device> {
-        match self.device {
-            DeviceName::Cpu => Ok(Device::Cpu),
-            DeviceName::Cuda(_) if !candle_core::utils::cuda_is_available() => {
-                bail!("this build has no CUDA; build it with --features cuda, or use --device cpu")
-            }
-            DeviceName::Metal if !candle_core::utils::metal_is_available() => {
-                bail!("this build has no Metal; build it with --features metal, or use --device cpu")
-            }
-            DeviceName::Cuda(index) => {
-                Device::new_cuda(index).with_context(|| format!("cannot open cuda:{index}"))
-            }
-            DeviceName::Metal => Device::new_metal(0).context("cannot open metal"),
-        }
+        self.device.open()
     }
 }

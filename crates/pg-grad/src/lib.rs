@@ -44,6 +44,7 @@ mod allocator;
 mod checkpoint;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod device_memory;
 mod error;
 mod gates;
 mod guidance;
@@ -59,6 +60,7 @@ mod threads;
 
 pub use allocator::keep_freed_memory;
 pub use checkpoint::checkpoint;
+pub use device_memory::{keep_freed_device_memory, peak_device_memory};
 pub use error::{Error, Result};
 pub use guidance::{Guidance, Norm, Reduction, Strategy};
 pub use input_gradient::{Score, input_gradient, input_gradient_detached, saliency};

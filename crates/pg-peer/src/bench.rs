@@ -3,8 +3,9 @@
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use clap::{Args as ClapArgs, ValueEnum};
+use pg_cli::DeviceName;
 use pg_grad::ops::log_softmax;
-use pg_grad::{Guidance, Provenance, Turn};
+use pg_grad::{Guidance, Provenance, Turn, peak_device_memory};
 use pg_models::{Mode, Model, ModelSpec};
 use pg_random::Seed;
 use rand_distr::{Distribution, StandardNormal};
@@ -36,6 +37,13 @@ pub(crate) struct Args {
     /// Compute activations again instead of keeping them.
     #[arg(long)]
     grad_checkpointing: bool,
+    /// Device: cpu, cuda, cuda:N or metal.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceName,
+    /// Let products of f32 be computed in TF32.
+    #[cfg(feature = "cuda")]
+    #[arg(long)]
+    tf32: bool,
 }
 
 impl Args {
@@ -72,14 +80,19 @@ struct Row<'a> {
 /// Prints one JSON line.
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let spec = ModelSpec { size: args.size as usize, ..ModelSpec::new(&args.model, CLASSES as usize) };
-    let mut model = Model::new(spec, Seed(0), DType::F32, &Device::Cpu)?;
+    let device = args.device.open()?;
+    #[cfg(feature = "cuda")]
+    candle_core::cuda_backend::set_gemm_reduced_precision_f32(args.tf32);
+    let mut model = Model::new(spec, Seed(0), DType::F32, &device)?;
     model.set_grad_checkpointing(args.grad_checkpointing)?;
-    let batch = Batch::new(args)?;
+    let batch = Batch::new(args, &device)?;
     batch.step(&model)?;
+    device.synchronize()?;
     let mut times = (0..args.repeats)
         .map(|_| {
             let start = Instant::now();
             batch.step(&model)?;
+            device.synchronize()?;
             Ok(start.elapsed().as_secs_f64())
         })
         .collect::<Result<Vec<f64>>>()?;
@@ -94,7 +107,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         seconds: median(&times),
         min: times[0],
         max: times[times.len() - 1],
-        peak_mib: peak_mib().context("cannot read the process's peak memory")?,
+        peak_mib: peak_mib(&device)?.context("cannot read the process's peak memory")?,
     };
     println!("{}", serde_json::to_string(&row)?);
     Ok(true)
@@ -110,7 +123,7 @@ struct Batch {
 
 impl Batch {
     /// Gaussian images, a central square of half the side as source A, and class b = a + 1.
-    fn new(args: &Args) -> Result<Self> {
+    fn new(args: &Args, device: &Device) -> Result<Self> {
         let (n, size, cpu) = (args.batch as usize, args.size as usize, &Device::Cpu);
         let numbers: Vec<f32> =
             StandardNormal.sample_iter(Seed(0).stream("bench", &[])).take(n * 3 * size * size).collect();
@@ -118,15 +131,15 @@ impl Batch {
         let mask: Vec<f32> = (0..n * size * size)
             .map(|i| f32::from(u8::from(inside(i % size) && inside(i / size % size))))
             .collect();
-        let mask = Tensor::from_vec(mask, (n, 1, size, size), cpu)?;
+        let mask = Tensor::from_vec(mask, (n, 1, size, size), cpu)?.to_device(device)?;
         let a: Vec<u32> = (0..n as u32).map(|i| i * 37 % CLASSES).collect();
         let b: Vec<u32> = a.iter().map(|a| (a + 1) % CLASSES).collect();
-        let (label_a, label_b) = (Tensor::new(a, cpu)?, Tensor::new(b, cpu)?);
+        let (label_a, label_b) = (Tensor::new(a, device)?, Tensor::new(b, device)?);
         let provenance = match args.mode {
-            StepMode::Hard => Provenance::edited(&label_a, &mask, &Tensor::ones(n, DType::F32, cpu)?)?,
+            StepMode::Hard => Provenance::edited(&label_a, &mask, &Tensor::ones(n, DType::F32, device)?)?,
             _ => Provenance::mixed(&label_a, &label_b, &mask)?,
         };
-        let input = Tensor::from_vec(numbers, (n, 3, size, size), cpu)?;
+        let input = Tensor::from_vec(numbers, (n, 3, size, size), cpu)?.to_device(device)?;
         Ok(Self { mode: args.mode, input, label_a, label_b, provenance })
     }
 
@@ -159,10 +172,13 @@ pub(crate) fn median(sorted: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
 }
 
-/// Peak resident memory of this process; 0 where the system does not tell.
-fn peak_mib() -> Option<u64> {
-    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return Some(0) };
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib / 1024)
+/// Peak memory of tensors on a CUDA device, else the peak resident memory of this process; 0 where the system does not tell.
+fn peak_mib(device: &Device) -> Result<Option<u64>> {
+    if let Some(bytes) = peak_device_memory(device)? {
+        return Ok(Some(bytes >> 20));
+    }
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return Ok(Some(0)) };
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.map(|kib| kib / 1024))
 }

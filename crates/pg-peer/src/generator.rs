@@ -50,7 +50,7 @@ pub(crate) fn fill(params: &Params, seed: u64, gain: f64) -> Result<()> {
         } else {
             ((u * 0.1)? + 1.0)?
         };
-        var.set(&value.to_dtype(var.dtype())?)?;
+        var.set(&value.to_dtype(var.dtype())?.to_device(var.device())?)?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use crate::generator::{fill, labels, tensor, values};
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor, Var};
 use clap::Args as ClapArgs;
+use pg_cli::DeviceName;
 use pg_grad::ops::log_softmax;
 use pg_grad::{Guidance, Provenance, Score, Turn, input_gradient_detached};
 use pg_models::{Model, ModelSpec, Vit};
@@ -16,6 +17,20 @@ pub(crate) struct Args {
     /// Fixtures (JSON).
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    /// Device: cpu, cuda, cuda:N or metal.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceName,
+    /// One precision only: f64 or f32.
+    #[arg(long, value_parser = parse_dtype)]
+    dtype: Option<DType>,
+}
+
+fn parse_dtype(text: &str) -> Result<DType, &'static str> {
+    match text {
+        "f64" => Ok(DType::F64),
+        "f32" => Ok(DType::F32),
+        _ => Err("known precisions: f64, f32"),
+    }
 }
 
 /// How far a precision may be off, relative.
@@ -35,11 +50,13 @@ fn tolerance(dtype: DType, norm: Norm) -> Tolerance {
 
 /// Prints one line a file and precision; false if any number is outside its tolerance.
 pub(crate) fn run(args: &Args) -> Result<bool> {
+    let device = args.device.open()?;
+    let dtypes = args.dtype.map_or_else(|| vec![DType::F64, DType::F32], |dtype| vec![dtype]);
     let mut all_fit = true;
     for path in &args.files {
         let fixture = Fixture::read(path)?;
-        for dtype in [DType::F64, DType::F32] {
-            let worst = compare(&fixture, dtype).with_context(|| path.display().to_string())?;
+        for &dtype in &dtypes {
+            let worst = compare(&fixture, dtype, &device).with_context(|| path.display().to_string())?;
             let fits = worst.ratio <= 1.0;
             all_fit &= fits;
             println!(
@@ -73,11 +90,11 @@ impl Worst {
     }
 }
 
-fn compare(fixture: &Fixture, dtype: DType) -> Result<Worst> {
+fn compare(fixture: &Fixture, dtype: DType, device: &Device) -> Result<Worst> {
     let spec = &fixture.spec;
-    let model = Model::new(model_spec(spec), Seed(0), dtype, &Device::Cpu)?;
+    let model = Model::new(model_spec(spec), Seed(0), dtype, device)?;
     fill(model.params(), spec.seed, spec.gain)?;
-    let batch = Batch::new(spec, dtype)?;
+    let batch = Batch::new(spec, dtype, device)?;
     let mode = match spec.bn {
         Norm::Train => pg_models::Mode::Probe,
         Norm::Eval => pg_models::Mode::Eval,
@@ -169,23 +186,22 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(spec: &Spec, dtype: DType) -> Result<Self> {
+    fn new(spec: &Spec, dtype: DType, device: &Device) -> Result<Self> {
         let (n, size) = (spec.batch, spec.size);
-        let cpu = &Device::Cpu;
-        let label = |name| Tensor::new(labels(name, n, spec.classes, spec.seed), cpu);
+        let label = |name| Tensor::new(labels(name, n, spec.classes, spec.seed), device);
         let (label_a, label_b) = (label("label_a")?, label("label_b")?);
-        let mask = Tensor::from_vec(box_masks(n, size, spec.seed), (n, 1, size, size), cpu)?;
+        let mask = Tensor::from_vec(box_masks(n, size, spec.seed), (n, 1, size, size), device)?;
         let (provenance, lam) = match spec.mode {
             Mode::Soft => (Provenance::mixed(&label_a, &label_b, &mask)?, mask.mean((1, 2, 3))?),
             Mode::Hard => {
                 let edited: Vec<f64> = (0..n).map(|i| f64::from(i % 3 != 2)).collect();
                 (
-                    Provenance::edited(&label_a, &mask, &Tensor::new(edited, cpu)?)?,
-                    Tensor::ones(n, DType::F64, cpu)?,
+                    Provenance::edited(&label_a, &mask, &Tensor::new(edited, device)?)?,
+                    Tensor::ones(n, DType::F64, device)?,
                 )
             }
         };
-        let input = tensor("input", &[n, 3, size, size], spec.seed, dtype)?;
+        let input = tensor("input", &[n, 3, size, size], spec.seed, dtype)?.to_device(device)?;
         Ok(Self { input, label_a, label_b, lam: lam.to_dtype(dtype)?, provenance })
     }
 

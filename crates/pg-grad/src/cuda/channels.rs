@@ -19,8 +19,8 @@ pub(crate) fn map<T: Element>(
     }
     let (n, channels, inner) = (count(g.elements())?, count(g.channels())?, count(g.inner())?);
     let mut y = uninitialised(device, g.elements())?;
-    let function = super::function::<T>(device, kernel)?;
-    let mut arguments = function.builder();
+    let (function, stream) = (super::function::<T>(device, kernel)?, device.cuda_stream());
+    let mut arguments = stream.launch_builder(&function);
     arguments.arg(&n).arg(&channels).arg(&inner);
     for &operand in x.iter().chain(numbers) {
         arguments.arg(operand);

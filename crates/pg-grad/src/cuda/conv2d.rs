@@ -316,3 +316,68 @@ impl<'a> Columns<'a> {
         unsafe { T::gemm(&blas).gemm_strided_batched(config, &b.elements, &a.elements, c) }.w()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cuda::view;
+    use candle_core::{Device, Storage, Tensor};
+    use pg_kernels::Conv2dOptions;
+
+    fn numbers(len: usize, salt: usize) -> Vec<f64> {
+        (0..len).map(|i| ((i * 97 + salt * 31) % 509) as f64 / 254.5 - 1.0).collect()
+    }
+
+    fn assert_equal(pass: &str, g: &Conv2dGeometry, actual: &[f64], expected: &[f64]) {
+        for (a, e) in actual.iter().zip(expected) {
+            assert!((a - e).abs() < 1e-9 * e.abs().max(1.0), "{pass} of {g:?}: {a} != {e}");
+        }
+    }
+
+    /// Also where cuDNN would serve them.
+    #[test]
+    fn column_matrices_give_what_the_cpu_gives() {
+        if !candle_core::utils::cuda_is_available() {
+            return;
+        }
+        let device = Device::new_cuda(0).unwrap();
+        let cuda = device.as_cuda_device().unwrap();
+        let on_device = |values: &[f64]| Tensor::from_slice(values, values.len(), &device).unwrap();
+        for (input, kernel, stride, padding, dilation, groups) in [
+            ([3, 4, 9, 8], [6, 4, 3, 3], (1, 1), (1, 1), (1, 1), 1),
+            ([3, 4, 9, 8], [6, 2, 3, 2], (2, 1), (3, 1), (1, 2), 2),
+            ([2, 4, 5, 7], [6, 4, 1, 1], (1, 1), (0, 0), (1, 1), 1),
+            ([2, 4, 5, 7], [6, 2, 1, 1], (2, 2), (0, 0), (1, 1), 2),
+            ([2, 4, 5, 7], [4, 1, 5, 5], (1, 1), (2, 2), (1, 1), 4),
+        ] {
+            let options = Conv2dOptions { stride, padding, dilation, groups };
+            let g = Conv2dGeometry::new(input, kernel, options).unwrap();
+            let (x, w, dy) = (numbers(g.input_len(), 1), numbers(g.kernel_len(), 2), numbers(g.output_len(), 3));
+            let (tx, tw, tdy) = (on_device(&x), on_device(&w), on_device(&dy));
+            let storages = [&tx, &tw, &tdy].map(|t| t.storage_and_layout());
+            let [vx, vw, vdy] = storages.each_ref().map(|(storage, layout)| match &**storage {
+                Storage::Cuda(storage) => view::<f64>(storage, layout).unwrap(),
+                _ => unreachable!("the tensors are on the device"),
+            });
+            let columns = Columns::new(cuda, &g);
+
+            let mut expected = vec![0.0; g.output_len()];
+            pg_kernels::conv2d::forward(&g, &x, &w, &mut expected);
+            let mut actual = uninitialised(cuda, g.output_len()).unwrap();
+            columns.forward(&vx, &vw, &mut actual).unwrap();
+            assert_equal("forward", &g, &cuda.clone_dtoh(&actual).unwrap(), &expected);
+
+            let mut expected = vec![0.0; g.input_len()];
+            pg_kernels::conv2d::input_gradient(&g, &dy, &w, &mut expected);
+            let mut actual = uninitialised(cuda, g.input_len()).unwrap();
+            columns.input_gradient(&vdy, &vw, &mut actual).unwrap();
+            assert_equal("input gradient", &g, &cuda.clone_dtoh(&actual).unwrap(), &expected);
+
+            let mut expected = vec![0.0; g.kernel_len()];
+            pg_kernels::conv2d::weight_gradient(&g, &x, &dy, &mut expected);
+            let mut actual = uninitialised(cuda, g.kernel_len()).unwrap();
+            columns.weight_gradient(&vx, &vdy, &mut actual).unwrap();
+            assert_equal("weight gradient", &g, &cuda.clone_dtoh(&actual).unwrap(), &expected);
+        }
+    }
+}

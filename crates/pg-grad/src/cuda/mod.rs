@@ -12,9 +12,11 @@ mod cudnn;
 pub(crate) mod max_pool2d;
 
 use candle_core::cuda_backend::cudarc::cublas::{CudaBlas, Gemm};
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaFunction, CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg,
+};
 use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
-use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaFunc, CudaStorage, WrapErr};
+use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage, WrapErr};
 use candle_core::{Error, Layout, Result, bail};
 use std::sync::OnceLock;
 
@@ -65,7 +67,7 @@ impl Blas for f64 {
 }
 
 /// A kernel of `kernels.cu` on a device.
-fn function<T: Element>(device: &CudaDevice, kernel: &str) -> Result<CudaFunc> {
+fn function<T: Element>(device: &CudaDevice, kernel: &str) -> Result<CudaFunction> {
     let ptx = match T::ptx().get() {
         Some(ptx) => ptx,
         None => {
@@ -75,14 +77,14 @@ fn function<T: Element>(device: &CudaDevice, kernel: &str) -> Result<CudaFunc> {
             T::ptx().get_or_init(|| compiled.to_src())
         }
     };
-    device.get_or_load_custom_func(kernel, &format!("pg-grad-{}", T::NAME), ptx)
+    Ok(device.get_or_load_custom_func(kernel, &format!("pg-grad-{}", T::NAME), ptx)?.into_cuda_function())
 }
 
 /// Runs a kernel: `launch!(device, T, "name", grid, &argument, ..., &mut result)`.
 macro_rules! launch {
     ($device:expr, $T:ty, $kernel:expr, $grid:expr, $($argument:expr),+ $(,)?) => {{
-        let function = $crate::cuda::function::<$T>($device, $kernel)?;
-        let mut arguments = function.builder();
+        let (function, stream) = ($crate::cuda::function::<$T>($device, $kernel)?, $device.cuda_stream());
+        let mut arguments = stream.launch_builder(&function);
         $(arguments.arg($argument);)+
         // SAFETY: the arguments are those of the kernel's signature in kernels.cu, and the buffers have the lengths that
         // it derives from them.
@@ -174,8 +176,8 @@ pub(crate) fn elementwise<T: Element, const N: usize>(
     }
     let n = count(len)?;
     let mut result = uninitialised(device, len)?;
-    let function = function::<T>(device, kernel)?;
-    let mut arguments = function.builder();
+    let (function, stream) = (function::<T>(device, kernel)?, device.cuda_stream());
+    let mut arguments = stream.launch_builder(&function);
     arguments.arg(&n);
     for operand in operands {
         arguments.arg(operand);
