@@ -195,21 +195,20 @@ pub(crate) fn apply3(
 
 /// An operation of which candle has no description: only while a step is recorded. The derivative sees the result, if
 /// it `reads_result`, and the gradient by it.
-pub(crate) fn apply<T: WithDType>(
+pub(crate) fn apply(
     arguments: &[&Tensor],
-    shape: &Shape,
-    computed: Vec<T>,
+    computed: Computed,
     reads_result: bool,
     derivative: impl Fn(&Tensor, &Tensor) -> CandleResult<Vec<Option<Tensor>>> + 'static,
 ) -> CandleResult<Tensor> {
     match way(arguments) {
         Way::Record => {
-            let y = result(&Device::Cpu, Computed::Cpu((T::to_cpu_storage_owned(computed), shape.clone())))?;
+            let y = result(arguments[0].device(), computed)?;
             let y_saved = saved(&y, reads_result)?.detach();
             record(arguments, &y, move |grad| derivative(&y_saved, grad))?;
             Ok(y)
         }
-        _ => Tensor::from_vec(computed, shape.clone(), &Device::Cpu),
+        _ => computed.into_tensor(arguments[0].device()),
     }
 }
 
@@ -267,9 +266,25 @@ pub(crate) fn with_slices<T: WithDType, R, const N: usize>(
 }
 
 /// What an operation computed.
-enum Computed {
+pub(crate) enum Computed {
     Cpu((CpuStorage, Shape)),
     Cuda((CudaStorage, Shape)),
+}
+
+impl Computed {
+    pub(crate) fn cpu<T: WithDType>(elements: Vec<T>, shape: Shape) -> Self {
+        Self::Cpu((T::to_cpu_storage_owned(elements), shape))
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn cuda(storage: CudaStorage, shape: Shape) -> Self {
+        Self::Cuda((storage, shape))
+    }
+
+    /// As a tensor that came from nothing, on the device where it was computed.
+    pub(crate) fn into_tensor(self, device: &Device) -> CandleResult<Tensor> {
+        Tensor::zeros((), DType::F32, device)?.apply_op1_no_bwd(&Anchored(Mutex::new(Some(self))))
+    }
 }
 
 /// The results of operations where their arguments lie, with nothing written down.

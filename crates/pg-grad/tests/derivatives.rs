@@ -3,13 +3,18 @@
 
 #[path = "support/central_difference.rs"]
 mod central_difference;
+#[path = "support/devices.rs"]
+mod devices;
+#[path = "support/separated.rs"]
+mod separated;
 mod support;
 
 use candle_core::{D, Device, Tensor};
-use central_difference::{check, separated};
+use central_difference::check;
 use pg_grad::ops::*;
 use pg_random::Seed;
 use proptest::prelude::*;
+use separated::separated;
 use support::random;
 
 fn affine_of(channels: usize, salt: u64) -> (Tensor, Tensor) {

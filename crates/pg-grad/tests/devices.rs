@@ -2,14 +2,17 @@
 //! differences, recorded or computed again, its gradients must be the same numbers.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests")]
 
-#[path = "support/central_difference.rs"]
-mod central_difference;
+#[path = "support/devices.rs"]
+mod devices;
+#[path = "support/separated.rs"]
+mod separated;
 mod support;
 
 use candle_core::{DType, Device, Result as CandleResult, Tensor, Var};
-use central_difference::{devices, separated};
+use devices::devices;
 use pg_grad::ops::*;
 use pg_grad::*;
+use separated::separated;
 use support::{numbers, random};
 
 const N: usize = 4;
@@ -34,8 +37,12 @@ impl Net {
     fn forward(&self, x: &Tensor, why: Forward, checkpointed: bool) -> CandleResult<Tensor> {
         let w = self.weights.clone();
         let body = move |x: &Tensor, _: Forward| -> Result<Tensor> {
-            let strided =
-                Conv2dOptions { stride: (2, 2), padding: (1, 1), dilation: (2, 2), ..Conv2dOptions::default() };
+            let strided = Conv2dOptions {
+                stride: (2, 2),
+                padding: (1, 1),
+                dilation: (2, 2),
+                ..Conv2dOptions::default()
+            };
             let grouped = Conv2dOptions { padding: (1, 1), groups: 2, ..Conv2dOptions::default() };
             let pool = Pool2dOptions { kernel_size: (3, 3), stride: (2, 2), padding: (1, 1) };
             let y = batch_norm_relu(&conv2d(x, &w[0], strided)?, &w[1], &w[2], 1e-5, None)?.0;

@@ -6,6 +6,47 @@ use candle_core::cuda_backend::{CudaDevice, WrapErr};
 use candle_core::{Result, bail};
 use pg_kernels::ChannelGeometry;
 
+/// A geometry as the kernels take it.
+pub(super) struct Sizes {
+    pub(super) elements: u32,
+    pub(super) channels: u32,
+    /// Elements of a channel that lie together.
+    pub(super) inner: u32,
+    /// Elements of a channel.
+    pub(super) count: u32,
+    /// Parts in which a channel is summed.
+    pub(super) parts: u32,
+}
+
+impl Sizes {
+    pub(super) fn new(g: &ChannelGeometry) -> Result<Self> {
+        /// Enough to keep a large card busy.
+        const BLOCKS: u32 = 1024;
+        /// Elements that are worth a block.
+        const PART: u32 = 2048;
+        let (channels, count_of_one) = (count(g.channels())?, count(g.count())?);
+        Ok(Self {
+            elements: count(g.elements())?,
+            channels,
+            inner: count(g.inner())?,
+            count: count_of_one,
+            parts: BLOCKS.div_ceil(channels).min(count_of_one.div_ceil(PART)).max(1),
+        })
+    }
+
+    pub(super) fn expect<T>(&self, elements: &[&CudaView<T>], numbers: &[&CudaView<T>]) -> Result<()> {
+        let (elements_fit, numbers_fit) = (
+            elements.iter().all(|x| x.len() == self.elements as usize),
+            numbers.iter().all(|x| x.len() == self.channels as usize),
+        );
+        if elements_fit && numbers_fit {
+            Ok(())
+        } else {
+            bail!("per-channel arithmetic on tensors of other shapes")
+        }
+    }
+}
+
 /// `kernel` on all elements `x`, or, with no `x`, on none, and numbers of the channels: as many as it takes.
 pub(crate) fn map<T: Element>(
     device: &CudaDevice,
@@ -14,20 +55,18 @@ pub(crate) fn map<T: Element>(
     x: Option<&CudaView<T>>,
     numbers: &[&CudaView<T>],
 ) -> Result<CudaSlice<T>> {
-    if x.is_some_and(|x| x.len() != g.elements()) || numbers.iter().any(|n| n.len() != g.channels()) {
-        bail!("{kernel} wants tensors of {g:?}");
-    }
-    let (n, channels, inner) = (count(g.elements())?, count(g.channels())?, count(g.inner())?);
+    let s = Sizes::new(g)?;
+    s.expect(x.as_slice(), numbers)?;
     let mut y = uninitialised(device, g.elements())?;
     let (function, stream) = (super::function::<T>(device, kernel)?, device.cuda_stream());
     let mut arguments = stream.launch_builder(&function);
-    arguments.arg(&n).arg(&channels).arg(&inner);
+    arguments.arg(&s.elements).arg(&s.channels).arg(&s.inner);
     for &operand in x.iter().chain(numbers) {
         arguments.arg(operand);
     }
     arguments.arg(&mut y);
     // SAFETY: the kernels of this kind take the geometry, x, numbers of the channels, and a result like x.
-    unsafe { arguments.launch(for_elements(n)) }.w()?;
+    unsafe { arguments.launch(for_elements(s.elements)) }.w()?;
     Ok(y)
 }
 
@@ -38,17 +77,42 @@ pub(crate) fn sum<T: Element>(
     x: &CudaView<T>,
     y: Option<&CudaView<T>>,
 ) -> Result<CudaSlice<T>> {
-    if x.len() != g.elements() || y.is_some_and(|y| y.len() != g.elements()) {
-        bail!("a sum over channels wants tensors of {g:?}");
-    }
-    let (n, channels, inner) = (count(g.count())?, count(g.channels())?, count(g.inner())?);
-    count(g.elements())?;
-    let mut sums = uninitialised(device, g.channels())?;
+    let s = Sizes::new(g)?;
+    let sums = sums_of_parts(device, &s, x, y)?;
+    let mut totals = uninitialised(device, g.channels())?;
+    let grid = for_elements(s.channels);
+    launch!(device, T, "channel_total", grid, &s.channels, &s.parts, &sums, &mut totals);
+    Ok(totals)
+}
+
+fn sums_of_parts<T: Element>(
+    device: &CudaDevice,
+    s: &Sizes,
+    x: &CudaView<T>,
+    y: Option<&CudaView<T>>,
+) -> Result<CudaSlice<f64>> {
+    s.expect(&[x, y.unwrap_or(x)], &[])?;
+    let Sizes { channels, inner, count, parts, .. } = s;
+    let mut sums = uninitialised::<f64>(device, (channels * parts) as usize)?;
+    let grid = blocks(channels * parts);
     match y {
-        None => launch!(device, T, "channel_sum", blocks(channels), &n, &channels, &inner, x, &mut sums),
-        Some(y) => launch!(device, T, "channel_dot", blocks(channels), &n, &channels, &inner, x, y, &mut sums),
+        None => launch!(device, T, "channel_sum", grid, count, channels, inner, parts, x, &mut sums),
+        Some(y) => launch!(device, T, "channel_dot", grid, count, channels, inner, parts, x, y, &mut sums),
     }
     Ok(sums)
+}
+
+/// The `k` sums of each channel, (channels, k), of those of its parts.
+pub(super) fn totals<T: Element>(
+    device: &CudaDevice,
+    s: &Sizes,
+    k: u32,
+    sums: &CudaSlice<f64>,
+) -> Result<CudaSlice<f64>> {
+    let n = s.channels * k;
+    let mut totals = uninitialised::<f64>(device, n as usize)?;
+    launch!(device, T, "channel_totals", for_elements(n), &n, &k, &s.parts, sums, &mut totals);
+    Ok(totals)
 }
 
 /// `x` less the mean of each channel.
@@ -57,12 +121,11 @@ pub(crate) fn center<T: Element>(
     g: &ChannelGeometry,
     x: &CudaView<T>,
 ) -> Result<CudaSlice<T>> {
-    if x.len() != g.elements() {
-        bail!("centring wants a tensor of {g:?}");
-    }
-    let (n, channels, inner) = (count(g.count())?, count(g.channels())?, count(g.inner())?);
-    count(g.elements())?;
+    let s = Sizes::new(g)?;
+    let totals = totals::<T>(device, &s, 1, &sums_of_parts(device, &s, x, None)?)?;
     let mut y = uninitialised(device, g.elements())?;
-    launch!(device, T, "channel_center", blocks(channels), &n, &channels, &inner, x, &mut y);
+    let Sizes { elements, channels, inner, count, .. } = &s;
+    let grid = for_elements(*elements);
+    launch!(device, T, "channel_center", grid, elements, channels, inner, count, x, &totals, &mut y);
     Ok(y)
 }

@@ -144,10 +144,16 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn forward<T: Blas>(&self, x: &CudaView<T>, weight: &CudaView<T>, output: &mut CudaSlice<T>) -> Result<()> {
+    fn forward<T: Blas>(
+        &self,
+        x: &CudaView<T>,
+        weight: &CudaView<T>,
+        output: &mut CudaSlice<T>,
+    ) -> Result<()> {
         for part in self.parts() {
             let columns = self.of(x, &part)?;
-            let columns = columns.as_ref().map_or_else(|| self.samples(x, &part, self.input), |c| c.slice(..));
+            let columns =
+                columns.as_ref().map_or_else(|| self.samples(x, &part, self.input), |c| c.slice(..));
             for group in 0..self.g.groups() {
                 let weight = self.weight(weight, group, false);
                 let columns = self.group(&columns, group, self.rows, self.columns, false);
@@ -180,7 +186,16 @@ impl<'a> Columns<'a> {
                 (count(self.g.input_shape()[1])?, Axis::both(self.g.axes())?);
             let grid = for_elements(n);
             launch!(
-                self.device, T, "col2im", grid, &n, &channels, &vertical, &horizontal, &columns, &mut target
+                self.device,
+                T,
+                "col2im",
+                grid,
+                &n,
+                &channels,
+                &vertical,
+                &horizontal,
+                &columns,
+                &mut target
             );
         }
         Ok(())
@@ -211,7 +226,8 @@ impl<'a> Columns<'a> {
     ) -> Result<()> {
         for part in self.parts() {
             let columns = self.of(x, &part)?;
-            let columns = columns.as_ref().map_or_else(|| self.samples(x, &part, self.input), |c| c.slice(..));
+            let columns =
+                columns.as_ref().map_or_else(|| self.samples(x, &part, self.input), |c| c.slice(..));
             for sample in part.clone() {
                 let gradient = self.samples(gradient, &(sample..sample + 1), self.output);
                 let columns = columns.slice((sample - part.start) * self.columns..);
@@ -352,7 +368,8 @@ mod tests {
         ] {
             let options = Conv2dOptions { stride, padding, dilation, groups };
             let g = Conv2dGeometry::new(input, kernel, options).unwrap();
-            let (x, w, dy) = (numbers(g.input_len(), 1), numbers(g.kernel_len(), 2), numbers(g.output_len(), 3));
+            let (x, w, dy) =
+                (numbers(g.input_len(), 1), numbers(g.kernel_len(), 2), numbers(g.output_len(), 3));
             let (tx, tw, tdy) = (on_device(&x), on_device(&w), on_device(&dy));
             let storages = [&tx, &tw, &tdy].map(|t| t.storage_and_layout());
             let [vx, vw, vdy] = storages.each_ref().map(|(storage, layout)| match &**storage {

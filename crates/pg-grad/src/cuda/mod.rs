@@ -5,6 +5,7 @@
 //! matrices and cuBLAS.
 #![allow(unsafe_code, reason = "a kernel's arguments are checked here, not by the compiler")]
 
+pub(crate) mod batch_norm;
 pub(crate) mod channels;
 pub(crate) mod conv2d;
 #[cfg(feature = "cudnn")]
@@ -17,7 +18,7 @@ use candle_core::cuda_backend::cudarc::driver::{
 };
 use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use candle_core::cuda_backend::{CudaDType, CudaDevice, CudaStorage, WrapErr};
-use candle_core::{Error, Layout, Result, bail};
+use candle_core::{Error, Layout, Result, Storage, Tensor, bail};
 use std::sync::OnceLock;
 
 /// What the kernels are compiled for.
@@ -71,8 +72,10 @@ fn function<T: Element>(device: &CudaDevice, kernel: &str) -> Result<CudaFunctio
     let ptx = match T::ptx().get() {
         Some(ptx) => ptx,
         None => {
-            let options =
-                CompileOptions { options: vec![format!("-DELEMENT={}", T::NAME)], ..CompileOptions::default() };
+            let options = CompileOptions {
+                options: vec![format!("-DELEMENT={}", T::NAME)],
+                ..CompileOptions::default()
+            };
             let compiled = compile_ptx_with_opts(include_str!("kernels.cu"), options).map_err(Error::wrap)?;
             T::ptx().get_or_init(|| compiled.to_src())
         }
@@ -125,6 +128,22 @@ pub(crate) fn view<'a, T: CudaDType>(storage: &'a CudaStorage, layout: &Layout) 
         return Err(Error::RequiresContiguous { op: "pg-grad" });
     };
     Ok(storage.as_cuda_slice::<T>()?.slice(start..end))
+}
+
+/// Calls `f` with the device and the elements of contiguous tensors on it.
+pub(crate) fn with_views<T: CudaDType, R, const N: usize>(
+    tensors: [&Tensor; N],
+    f: impl FnOnce(&CudaDevice, [&CudaView<T>; N]) -> Result<R>,
+) -> Result<R> {
+    let guards = tensors.map(Tensor::storage_and_layout);
+    let views = guards
+        .iter()
+        .map(|(storage, layout)| match &**storage {
+            Storage::Cuda(storage) => view::<T>(storage, layout),
+            _ => bail!("the tensors must be on one CUDA device"),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    f(tensors[0].device().as_cuda_device()?, std::array::from_fn(|index| &views[index]))
 }
 
 /// One axis of a windowed operation, as the kernels take it.

@@ -1,13 +1,15 @@
 //! Batch normalisation. The second axis holds the channels; any further axes and the batch are reduced.
 
 use super::add::add;
+use super::batch_norm_kernels::Normalization;
 use super::channels::{channel_affine, channel_center, channel_dot, channel_sum, expect_shape};
+use super::floats::has_kernels;
 use super::relu::{relu, where_positive};
 use crate::error::{Error, Result};
+use crate::tape::Computed;
 use crate::{gates, pass, tape};
-use candle_core::{DType, Device, Result as CandleResult, Tensor, WithDType, bail};
-use pg_kernels::batch_norm::{self as kernels, Moments};
-use pg_kernels::{ChannelGeometry, Float};
+use candle_core::{Result as CandleResult, Tensor, bail};
+use pg_kernels::ChannelGeometry;
 use std::rc::Rc;
 
 /// Moments of one batch, each (channels,), detached: what moves the running statistics.
@@ -38,8 +40,8 @@ pub fn batch_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
     Ok((y, BatchMoments { mean, unbiased_variance }))
 }
 
-/// `relu(batch_norm(x) + shortcut)`, or without a shortcut `relu(batch_norm(x))`; in a step on the CPU in fewer passes
-/// over memory.
+/// `relu(batch_norm(x) + shortcut)`, or without a shortcut `relu(batch_norm(x))`; in a step, where this crate has kernels,
+/// in fewer passes over memory.
 ///
 /// # Errors
 /// Those of [`batch_norm`]; if the shortcut has not the shape of `x`.
@@ -89,15 +91,11 @@ fn recorded(
 ) -> Option<Result<(Tensor, BatchMoments)>> {
     // Weight and bias get no gradient in the pass to the input: they must not be computed from it.
     let plain = |t: &Tensor| t.is_variable() || !t.track_op();
-    let fits = tape::is_on() && x.device().is_cpu() && plain(weight) && plain(bias);
-    match x.dtype() {
-        DType::F32 if fits => Some(recorded_as::<f32>(x, weight, bias, eps, rectifies, shortcut)),
-        DType::F64 if fits => Some(recorded_as::<f64>(x, weight, bias, eps, rectifies, shortcut)),
-        _ => None,
-    }
+    let fits = tape::is_on() && has_kernels(x) && plain(weight) && plain(bias);
+    fits.then(|| recorded_with_kernels(x, weight, bias, eps, rectifies, shortcut))
 }
 
-fn recorded_as<T: Float + WithDType>(
+fn recorded_with_kernels(
     x: &Tensor,
     weight: &Tensor,
     bias: &Tensor,
@@ -107,94 +105,56 @@ fn recorded_as<T: Float + WithDType>(
 ) -> Result<(Tensor, BatchMoments)> {
     let g = ChannelGeometry::new(x.dims())?;
     let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
-    let moments = tape::with_slices([&x], |[x]: [&[T]; 1]| Moments::new(&g, x, eps))?;
-    let unbiased = g.count() as f64 / (g.count() - 1) as f64;
-    let numbers = |values: &[f64], factor: f64| {
-        let values: Vec<T> = values.iter().map(|value| <T as Float>::from_f64(value * factor)).collect();
-        Tensor::from_vec(values, g.channels(), x.device())
-    };
-    let batch = BatchMoments {
-        mean: numbers(&moments.mean, 1.0)?,
-        unbiased_variance: numbers(&moments.variance, unbiased)?,
-    };
+    let shortcut = shortcut.map(Tensor::contiguous).transpose()?;
+    let (normalization, [mean, unbiased_variance]) = Normalization::new(&x, g, eps)?;
+    let y = normalization.forward([&x, &weight, &bias], shortcut.as_ref(), rectifies)?;
+    let mut arguments = vec![&x, &weight, &bias];
+    arguments.extend(&shortcut);
     let adds = shortcut.is_some();
-    let shortcut = shortcut.unwrap_or(&x).contiguous()?;
-    let y = tape::with_slices([&x, &weight, &bias, &shortcut], |[x, w, b, shortcut]: [&[T]; 4]| {
-        let mut y = pg_kernels::zeros(x.len());
-        if rectifies {
-            kernels::forward_relu(&g, &moments, x, w, b, adds.then_some(shortcut), &mut y);
-        } else {
-            kernels::forward(&g, &moments, x, w, b, &mut y);
-        }
-        y
-    })?;
-    let arguments = [&x, &weight, &bias, &shortcut];
-    let arguments = if adds { &arguments[..] } else { &arguments[..3] };
-    let this = Recorded { g, moments: Rc::new(moments), x: x.clone(), weight: weight.clone() };
-    let y = tape::apply(arguments, x.shape(), y, rectifies, move |y, dy| {
+    let this = Recorded { normalization: Rc::new(normalization), x: x.clone(), weight: weight.clone() };
+    let y = tape::apply(&arguments, y, rectifies, move |y, dy| {
         if !rectifies {
-            return this.gradients::<T>(dy);
+            return this.gradients(dy);
         }
         let dy = where_positive(&pass::operand(dy), y)?;
-        let mut gradients = this.gradients::<T>(&dy)?;
+        let mut gradients = this.gradients(&dy)?;
         gradients.extend(adds.then_some(Some(dy)));
         Ok(gradients)
     })?;
-    Ok((y, batch))
+    Ok((y, BatchMoments { mean, unbiased_variance }))
 }
 
 /// What the derivatives of one normalisation read.
 #[derive(Clone)]
 struct Recorded {
-    g: ChannelGeometry,
-    moments: Rc<Moments>,
+    normalization: Rc<Normalization>,
     x: Tensor,
     weight: Tensor,
 }
 
 impl Recorded {
     /// Of x, weight and bias. Unless this is the last pass, that of x alone, and it is recorded.
-    fn gradients<T: Float + WithDType>(&self, dy: &Tensor) -> CandleResult<Vec<Option<Tensor>>> {
+    fn gradients(&self, dy: &Tensor) -> CandleResult<Vec<Option<Tensor>>> {
         let dy = dy.contiguous()?;
-        let (dx, dw, db) = tape::with_slices([&self.x, &self.weight, &dy], |slices: [&[T]; 3]| {
-            let mut dx = pg_kernels::zeros(slices[0].len());
-            let (dw, db) = kernels::input_gradient(&self.g, &self.moments, slices, &mut dx);
-            (dx, dw, db)
-        })?;
-        let shape = self.x.shape();
+        let [dx, dw, db] = self.normalization.input_gradient([&self.x, &self.weight, &dy])?;
         if pass::is_last() {
-            let vector = |values| Tensor::from_vec(values, self.g.channels(), &Device::Cpu);
-            return Ok(vec![
-                Some(Tensor::from_vec(dx, shape, &Device::Cpu)?),
-                Some(vector(dw)?),
-                Some(vector(db)?),
-            ]);
+            return self.tensors([dx, dw, db]);
         }
         let (this, first) = (self.clone(), dy.clone());
-        let second = move |_: &Tensor, v: &Tensor| this.second_gradients::<T>(&first, v);
-        let dx = tape::apply(&[&self.x, &self.weight, &dy], shape, dx, false, second)?;
+        let dx = tape::apply(&[&self.x, &self.weight, &dy], dx, false, move |_, v| this.second(&first, v))?;
         Ok(vec![Some(dx), None, None])
     }
 
     /// Of x, weight and dy.
-    fn second_gradients<T: Float + WithDType>(
-        &self,
-        dy: &Tensor,
-        v: &Tensor,
-    ) -> CandleResult<Vec<Option<Tensor>>> {
+    fn second(&self, dy: &Tensor, v: &Tensor) -> CandleResult<Vec<Option<Tensor>>> {
         if !pass::is_last() {
             bail!("a recorded batch normalisation has two derivatives, not three");
         }
-        let v = v.contiguous()?;
-        let slices = [&self.x, &self.weight, dy, &v];
-        let (by_x, by_weight, by_dy) = tape::with_slices(slices, |slices: [&[T]; 4]| {
-            let [mut by_x, mut by_dy] = [(); 2].map(|()| pg_kernels::zeros(slices[0].len()));
-            let by_weight = kernels::second(&self.g, &self.moments, slices, &mut by_x, &mut by_dy);
-            (by_x, by_weight, by_dy)
-        })?;
-        let like_x = |values| Tensor::from_vec(values, self.x.shape(), &Device::Cpu);
-        let by_weight = Tensor::from_vec(by_weight, self.g.channels(), &Device::Cpu)?;
-        Ok(vec![Some(like_x(by_x)?), Some(by_weight), Some(like_x(by_dy)?)])
+        self.tensors(self.normalization.second([&self.x, &self.weight, dy, &v.contiguous()?])?)
+    }
+
+    fn tensors(&self, computed: [Computed; 3]) -> CandleResult<Vec<Option<Tensor>>> {
+        computed.into_iter().map(|computed| computed.into_tensor(self.x.device()).map(Some)).collect()
     }
 }
 

@@ -1,6 +1,17 @@
 //! What operations with kernels share: elements of contiguous tensors, in f32 or f64.
 
-use candle_core::{DType, Layout, Result, Tensor};
+use candle_core::{DType, Layout, Result, Tensor, WithDType};
+use pg_kernels::Float;
+
+/// What kernels compute with: f32 and f64, on all devices that this build has kernels for.
+#[cfg(feature = "cuda")]
+pub(super) trait Element: Float + WithDType + crate::cuda::Element {}
+#[cfg(feature = "cuda")]
+impl<T: Float + WithDType + crate::cuda::Element> Element for T {}
+#[cfg(not(feature = "cuda"))]
+pub(super) trait Element: Float + WithDType {}
+#[cfg(not(feature = "cuda"))]
+impl<T: Float + WithDType> Element for T {}
 
 /// Whether this crate's kernels take the tensor: in f32 or f64 on the CPU, and on CUDA devices in a build for them.
 pub(crate) fn has_kernels(x: &Tensor) -> bool {

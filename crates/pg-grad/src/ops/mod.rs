@@ -3,6 +3,7 @@
 mod add;
 mod avg_pool;
 mod batch_norm;
+mod batch_norm_kernels;
 mod channels;
 mod conv2d;
 mod dropout;

@@ -1,30 +1,9 @@
 //! First and second derivatives against central differences, in f64, on every device at hand.
 
-use crate::support::{numbers, random};
+use crate::devices::devices;
+use crate::support::random;
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Result, Tensor, Var};
-
-/// The CPU, and the first CUDA device where there is one.
-pub(crate) fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::Cpu];
-    if candle_core::utils::cuda_is_available() {
-        devices.push(Device::new_cuda(0).expect("CUDA is available"));
-    }
-    devices
-}
-
-/// Numbers of which no two are closer than 0.01 and none is closer to 0 than 0.005: a small displacement changes no
-/// order and no sign, so that piecewise operations have a derivative.
-pub(crate) fn separated(shape: &[usize], salt: u64) -> Tensor {
-    let keys = numbers(shape.iter().product(), salt);
-    let mut order: Vec<usize> = (0..keys.len()).collect();
-    order.sort_by(|&a, &b| keys[a].total_cmp(&keys[b]));
-    let mut values = vec![0.0; keys.len()];
-    for (rank, index) in order.into_iter().enumerate() {
-        values[index] = (rank as f64 - (keys.len() / 2) as f64 + 0.5) * 0.01;
-    }
-    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-}
+use candle_core::{Result, Tensor, Var};
 
 /// Checks the first derivative of `f` and the derivative of a weighted square of that derivative, along a random
 /// direction of all inputs.

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::layers::{Conv2d, LayerNorm, Linear, Mode, drop_path};
 use crate::params::{Builder, Init};
 use candle_core::{D, Tensor};
-use pg_grad::ops::{gelu, global_avg_pool2d, sigmoid, softmax};
+use pg_grad::ops::{add, gelu, global_avg_pool2d, sigmoid, softmax};
 use pg_random::Seed;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
@@ -201,9 +201,9 @@ impl Block {
             None => Ok(y),
         };
         let (attended, gate) = self.attention(&self.norm1.forward(x)?)?;
-        let x = (x + branch(attended)?)?;
+        let x = add(x, &branch(attended)?)?;
         let hidden = gelu(&self.fc1.forward(&self.norm2.forward(&x)?)?)?;
-        Ok(((&x + branch(self.fc2.forward(&hidden)?)?)?, gate))
+        Ok((add(&x, &branch(self.fc2.forward(&hidden)?)?)?, gate))
     }
 
     fn attention(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {

@@ -1,0 +1,167 @@
+//! The kernels of batch normalisation, where the batch lies.
+
+use super::floats::Element;
+#[cfg(feature = "cuda")]
+use crate::cuda;
+use crate::tape::{Computed, with_slices};
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
+use candle_core::{DType, Device, Result, Shape, Tensor, bail};
+use pg_kernels::{ChannelGeometry, Float, batch_norm as kernels};
+
+/// One normalisation: its shape, and the moments of its batch.
+pub(super) struct Normalization {
+    shape: Shape,
+    g: ChannelGeometry,
+    moments: Moments,
+}
+
+enum Moments {
+    Cpu(kernels::Moments),
+    #[cfg(feature = "cuda")]
+    Cuda(cuda::batch_norm::Moments),
+}
+
+/// `$f::<T>($arguments)` for the type of `$x`.
+macro_rules! for_float {
+    ($x:expr, $this:ident.$f:ident($($argument:expr),*)) => {
+        match $x.dtype() {
+            DType::F32 => $this.$f::<f32>($($argument),*),
+            DType::F64 => $this.$f::<f64>($($argument),*),
+            other => bail!("batch_norm wants f32 or f64 tensors, not {other:?}"),
+        }
+    };
+}
+
+impl Normalization {
+    /// Of `x` (n, channels, ...), contiguous; with it come the batch's mean and unbiased variance, each (channels,).
+    pub(super) fn new(x: &Tensor, g: ChannelGeometry, eps: f64) -> Result<(Self, [Tensor; 2])> {
+        let (moments, batch) = match (x.dtype(), x.device()) {
+            (DType::F32, Device::Cpu) => moments_on_cpu::<f32>(x, &g, eps)?,
+            (DType::F64, Device::Cpu) => moments_on_cpu::<f64>(x, &g, eps)?,
+            #[cfg(feature = "cuda")]
+            (DType::F32, Device::Cuda(_)) => moments_on_cuda::<f32>(x, &g, eps)?,
+            #[cfg(feature = "cuda")]
+            (DType::F64, Device::Cuda(_)) => moments_on_cuda::<f64>(x, &g, eps)?,
+            (dtype, device) => bail!("no kernels of batch_norm for {dtype:?} on {device:?}"),
+        };
+        Ok((Self { shape: x.shape().clone(), g, moments }, batch))
+    }
+
+    /// w z + b, plus the shortcut if there is one, and rectified if it `rectifies`.
+    pub(super) fn forward(
+        &self,
+        operands: [&Tensor; 3],
+        shortcut: Option<&Tensor>,
+        rectifies: bool,
+    ) -> Result<Computed> {
+        for_float!(operands[0], self.forward_as(operands, shortcut, rectifies))
+    }
+
+    /// Of [x, weight, dy]: the gradients by x, weight and bias.
+    pub(super) fn input_gradient(&self, operands: [&Tensor; 3]) -> Result<[Computed; 3]> {
+        for_float!(operands[0], self.input_gradient_as(operands))
+    }
+
+    /// Of [x, weight, dy, v]: of the sum of `v` times the gradient by x, the gradients by x, weight and dy.
+    pub(super) fn second(&self, operands: [&Tensor; 4]) -> Result<[Computed; 3]> {
+        for_float!(operands[0], self.second_as(operands))
+    }
+}
+
+fn moments_on_cpu<T: Element>(x: &Tensor, g: &ChannelGeometry, eps: f64) -> Result<(Moments, [Tensor; 2])> {
+    let moments = with_slices([x], |[x]: [&[T]; 1]| kernels::Moments::new(g, x, eps))?;
+    let unbiased = g.count() as f64 / (g.count() - 1) as f64;
+    let numbers = |values: &[f64], factor: f64| {
+        let values: Vec<T> = values.iter().map(|value| <T as Float>::from_f64(value * factor)).collect();
+        Tensor::from_vec(values, g.channels(), &Device::Cpu)
+    };
+    let batch = [numbers(&moments.mean, 1.0)?, numbers(&moments.variance, unbiased)?];
+    Ok((Moments::Cpu(moments), batch))
+}
+
+impl Normalization {
+    fn forward_as<T: Element>(
+        &self,
+        operands: [&Tensor; 3],
+        shortcut: Option<&Tensor>,
+        rectifies: bool,
+    ) -> Result<Computed> {
+        let (g, [x, weight, bias]) = (&self.g, operands);
+        match &self.moments {
+            Moments::Cpu(moments) => {
+                let added = shortcut.unwrap_or(x);
+                with_slices([x, weight, bias, added], |[x, w, b, added]: [&[T]; 4]| {
+                    let mut y = pg_kernels::zeros(x.len());
+                    if rectifies {
+                        kernels::forward_relu(g, moments, x, w, b, shortcut.map(|_| added), &mut y);
+                    } else {
+                        kernels::forward(g, moments, x, w, b, &mut y);
+                    }
+                    Computed::cpu(y, self.shape.clone())
+                })
+            }
+            #[cfg(feature = "cuda")]
+            Moments::Cuda(moments) => cuda::with_views::<T, _, 4>(
+                [x, weight, bias, shortcut.unwrap_or(x)],
+                |device, [x, w, b, added]| {
+                    let added = shortcut.map(|_| added);
+                    let y = cuda::batch_norm::forward(device, g, moments, [x, w, b], added, rectifies)?;
+                    Ok(Computed::cuda(CudaStorage::wrap_cuda_slice(y, device.clone()), self.shape.clone()))
+                },
+            ),
+        }
+    }
+
+    fn input_gradient_as<T: Element>(&self, operands: [&Tensor; 3]) -> Result<[Computed; 3]> {
+        let g = &self.g;
+        match &self.moments {
+            Moments::Cpu(moments) => with_slices(operands, |slices: [&[T]; 3]| {
+                let mut dx = pg_kernels::zeros(slices[0].len());
+                let (dw, db) = kernels::input_gradient(g, moments, slices, &mut dx);
+                let numbers = |values| Computed::cpu(values, Shape::from(g.channels()));
+                [Computed::cpu(dx, self.shape.clone()), numbers(dw), numbers(db)]
+            }),
+            #[cfg(feature = "cuda")]
+            Moments::Cuda(moments) => cuda::with_views::<T, _, 3>(operands, |device, views| {
+                let [dx, dw, db] = cuda::batch_norm::input_gradient(device, g, moments, views)?;
+                let of =
+                    |slice, shape| Computed::cuda(CudaStorage::wrap_cuda_slice(slice, device.clone()), shape);
+                let numbers = Shape::from(g.channels());
+                Ok([of(dx, self.shape.clone()), of(dw, numbers.clone()), of(db, numbers)])
+            }),
+        }
+    }
+
+    fn second_as<T: Element>(&self, operands: [&Tensor; 4]) -> Result<[Computed; 3]> {
+        let g = &self.g;
+        match &self.moments {
+            Moments::Cpu(moments) => with_slices(operands, |slices: [&[T]; 4]| {
+                let [mut by_x, mut by_dy] = [(); 2].map(|()| pg_kernels::zeros(slices[0].len()));
+                let by_weight = kernels::second(g, moments, slices, &mut by_x, &mut by_dy);
+                let like_x = |values| Computed::cpu(values, self.shape.clone());
+                [like_x(by_x), Computed::cpu(by_weight, Shape::from(g.channels())), like_x(by_dy)]
+            }),
+            #[cfg(feature = "cuda")]
+            Moments::Cuda(moments) => cuda::with_views::<T, _, 4>(operands, |device, views| {
+                let [by_x, by_weight, by_dy] = cuda::batch_norm::second(device, g, moments, views)?;
+                let of =
+                    |slice, shape| Computed::cuda(CudaStorage::wrap_cuda_slice(slice, device.clone()), shape);
+                let like_x = || self.shape.clone();
+                Ok([of(by_x, like_x()), of(by_weight, Shape::from(g.channels())), of(by_dy, like_x())])
+            }),
+        }
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn moments_on_cuda<T: Element>(x: &Tensor, g: &ChannelGeometry, eps: f64) -> Result<(Moments, [Tensor; 2])> {
+    let (moments, mean, variance) = cuda::with_views::<T, _, 1>([x], |device, [x]| {
+        let (moments, mean, variance) = cuda::batch_norm::moments(device, g, x, eps)?;
+        let of = |slice| {
+            Computed::cuda(CudaStorage::wrap_cuda_slice(slice, device.clone()), Shape::from(g.channels()))
+        };
+        Ok((moments, of(mean), of(variance)))
+    })?;
+    Ok((Moments::Cuda(moments), [mean.into_tensor(x.device())?, variance.into_tensor(x.device())?]))
+}
