@@ -30,7 +30,7 @@ impl Default for Conv2dOptions {
 }
 
 /// The checked shapes of one convolution.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Conv2dGeometry {
     samples: usize,
     channels: usize,

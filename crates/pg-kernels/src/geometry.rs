@@ -75,7 +75,7 @@ pub enum ShapeError {
 }
 
 /// One axis of a windowed operation: its checked sizes, in elements.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Axis {
     /// Of the input.
     pub input: usize,

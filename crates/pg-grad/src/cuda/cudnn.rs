@@ -1,11 +1,14 @@
 //! cuDNN's convolutions. Of its algorithms only those are used that sum in one order, so that a result has the same bits
 //! in every run; f32 is computed as such, or in TF32 where candle's `set_gemm_reduced_precision_f32` allows it.
+//!
+//! Asking cuDNN which algorithm is best takes longer than most convolutions, so a [`Plan`] is made once a geometry.
 
 use super::Element;
 use candle_core::Result;
 use candle_core::cuda_backend::cudarc::cudnn::sys::{
     cudnnConvolutionBwdDataAlgo_t as DataAlgorithm, cudnnConvolutionBwdFilterAlgo_t as FilterAlgorithm,
-    cudnnConvolutionMode_t, cudnnMathType_t, cudnnStatus_t, cudnnTensorFormat_t,
+    cudnnConvolutionFwdAlgo_t as ForwardAlgorithm, cudnnConvolutionMode_t, cudnnMathType_t, cudnnStatus_t,
+    cudnnTensorFormat_t,
 };
 use candle_core::cuda_backend::cudarc::cudnn::{
     ConvBackwardData, ConvBackwardFilter, ConvDescriptor, ConvForward, Cudnn, CudnnDataType, CudnnError,
@@ -14,16 +17,36 @@ use candle_core::cuda_backend::cudarc::cudnn::{
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView};
 use candle_core::cuda_backend::{CudaDevice, DeviceId, gemm_reduced_precision_f32};
 use pg_kernels::Conv2dGeometry;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 type DnnResult<T> = std::result::Result<T, CudnnError>;
 
 /// An element of cuDNN's tensors.
-pub(crate) trait DnnElement: Element + CudnnDataType {}
-impl DnnElement for f32 {}
-impl DnnElement for f64 {}
+pub(crate) trait DnnElement: Element + CudnnDataType {
+    /// Calls `f` with the plans of this thread, to which cuDNN's handles belong.
+    fn with_plans<R>(f: impl FnOnce(&mut Plans<Self>) -> R) -> R;
+}
+
+type Plans<T> = HashMap<(DeviceId, Conv2dGeometry, bool), Rc<Plan<T>>>;
+
+macro_rules! dnn_element {
+    ($T:ty) => {
+        impl DnnElement for $T {
+            fn with_plans<R>(f: impl FnOnce(&mut Plans<Self>) -> R) -> R {
+                thread_local! {
+                    static PLANS: RefCell<Plans<$T>> = RefCell::default();
+                }
+                PLANS.with_borrow_mut(f)
+            }
+        }
+    };
+}
+
+dnn_element!(f32);
+dnn_element!(f64);
 
 /// Writes the output; false if cuDNN does not serve the geometry.
 pub(super) fn forward<T: DnnElement>(
@@ -34,10 +57,13 @@ pub(super) fn forward<T: DnnElement>(
     output: &mut CudaSlice<T>,
 ) -> Result<bool> {
     served(|| {
-        let d = Descriptors::<T>::new(device, g)?;
-        let pass = ConvForward { conv: &d.conv, x: &d.x, w: &d.w, y: &d.y };
-        let algorithm = pass.pick_algorithm()?;
-        let workspace = &mut workspace(device, pass.get_workspace_size(algorithm)?)?;
+        let plan = Plan::<T>::of(device, g)?;
+        let pass = ConvForward { conv: &plan.conv, x: &plan.x, w: &plan.w, y: &plan.y };
+        let (algorithm, bytes) = chosen(&plan.forward, || {
+            let algorithm = pass.pick_algorithm()?;
+            Ok((algorithm, pass.get_workspace_size(algorithm)?))
+        })?;
+        let workspace = &mut workspace(device, bytes)?;
         // SAFETY: the caller compared all lengths with the geometry that the descriptors are of.
         unsafe { pass.launch(algorithm, Some(workspace), (T::ONE, T::ZERO), x, weight, output) }
     })
@@ -53,13 +79,16 @@ pub(super) fn input_gradient<T: DnnElement>(
 ) -> Result<bool> {
     use DataAlgorithm::{CUDNN_CONVOLUTION_BWD_DATA_ALGO_0, CUDNN_CONVOLUTION_BWD_DATA_ALGO_1};
     served(|| {
-        let d = Descriptors::<T>::new(device, g)?;
-        let pass = ConvBackwardData { conv: &d.conv, dx: &d.x, w: &d.w, dy: &d.y };
-        let algorithm = match pass.pick_algorithm()? {
-            CUDNN_CONVOLUTION_BWD_DATA_ALGO_0 => CUDNN_CONVOLUTION_BWD_DATA_ALGO_1,
-            deterministic => deterministic,
-        };
-        let workspace = &mut workspace(device, pass.get_workspace_size(algorithm)?)?;
+        let plan = Plan::<T>::of(device, g)?;
+        let pass = ConvBackwardData { conv: &plan.conv, dx: &plan.x, w: &plan.w, dy: &plan.y };
+        let (algorithm, bytes) = chosen(&plan.data, || {
+            let algorithm = match pass.pick_algorithm()? {
+                CUDNN_CONVOLUTION_BWD_DATA_ALGO_0 => CUDNN_CONVOLUTION_BWD_DATA_ALGO_1,
+                deterministic => deterministic,
+            };
+            Ok((algorithm, pass.get_workspace_size(algorithm)?))
+        })?;
+        let workspace = &mut workspace(device, bytes)?;
         // SAFETY: as above.
         unsafe { pass.launch(algorithm, Some(workspace), (T::ONE, T::ZERO), result, weight, gradient) }
     })
@@ -78,15 +107,18 @@ pub(super) fn weight_gradient<T: DnnElement>(
         CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3,
     };
     served(|| {
-        let d = Descriptors::<T>::new(device, g)?;
-        let pass = ConvBackwardFilter { conv: &d.conv, x: &d.x, dw: &d.w, dy: &d.y };
-        let algorithm = match pass.pick_algorithm()? {
-            CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0 | CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3 => {
-                CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1
-            }
-            deterministic => deterministic,
-        };
-        let workspace = &mut workspace(device, pass.get_workspace_size(algorithm)?)?;
+        let plan = Plan::<T>::of(device, g)?;
+        let pass = ConvBackwardFilter { conv: &plan.conv, x: &plan.x, dw: &plan.w, dy: &plan.y };
+        let (algorithm, bytes) = chosen(&plan.filter, || {
+            let algorithm = match pass.pick_algorithm()? {
+                CUDNN_CONVOLUTION_BWD_FILTER_ALGO_0 | CUDNN_CONVOLUTION_BWD_FILTER_ALGO_3 => {
+                    CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1
+                }
+                deterministic => deterministic,
+            };
+            Ok((algorithm, pass.get_workspace_size(algorithm)?))
+        })?;
+        let workspace = &mut workspace(device, bytes)?;
         // SAFETY: as above.
         unsafe { pass.launch(algorithm, Some(workspace), (T::ONE, T::ZERO), x, result, gradient) }
     })
@@ -102,34 +134,64 @@ fn served(pass: impl FnOnce() -> DnnResult<()>) -> Result<bool> {
     }
 }
 
+/// An algorithm and the bytes that it works in: as chosen before, or by `choose`.
+fn chosen<A: Copy>(
+    cell: &OnceCell<(A, usize)>,
+    choose: impl FnOnce() -> DnnResult<(A, usize)>,
+) -> DnnResult<(A, usize)> {
+    match cell.get() {
+        Some(chosen) => Ok(*chosen),
+        None => {
+            let choice = choose()?;
+            Ok(*cell.get_or_init(|| choice))
+        }
+    }
+}
+
 fn workspace(device: &CudaDevice, bytes: usize) -> DnnResult<CudaSlice<u8>> {
     // SAFETY: cuDNN reads nothing of it that it has not written.
     let memory = unsafe { device.alloc::<u8>(bytes.max(1)) };
     memory.map_err(|_| CudnnError(cudnnStatus_t::CUDNN_STATUS_ALLOC_FAILED))
 }
 
-/// What cuDNN is told of a convolution.
-struct Descriptors<T: CudnnDataType> {
+/// What cuDNN is told of a convolution, and the algorithms that it chose for the three passes.
+pub(crate) struct Plan<T: CudnnDataType> {
     conv: ConvDescriptor<T>,
     x: TensorDescriptor<T>,
     w: FilterDescriptor<T>,
     y: TensorDescriptor<T>,
+    forward: OnceCell<(ForwardAlgorithm, usize)>,
+    data: OnceCell<(DataAlgorithm, usize)>,
+    filter: OnceCell<(FilterAlgorithm, usize)>,
 }
 
-impl<T: DnnElement> Descriptors<T> {
-    fn new(device: &CudaDevice, g: &Conv2dGeometry) -> DnnResult<Self> {
-        let cudnn = handle(device)?;
+impl<T: DnnElement> Plan<T> {
+    /// The plan of a geometry on a device.
+    fn of(device: &CudaDevice, g: &Conv2dGeometry) -> DnnResult<Rc<Self>> {
+        let reduced = gemm_reduced_precision_f32();
+        T::with_plans(|plans| {
+            let key = (device.id(), *g, reduced);
+            if let Some(plan) = plans.get(&key) {
+                return Ok(plan.clone());
+            }
+            let plan = Rc::new(Self::new(&handle(device)?, g, reduced)?);
+            plans.insert(key, plan.clone());
+            Ok(plan)
+        })
+    }
+
+    fn new(cudnn: &Arc<Cudnn>, g: &Conv2dGeometry, reduced: bool) -> DnnResult<Self> {
         let (y, x) = g.axes();
         let both = |y: usize, x: usize| [y as i32, x as i32];
-        let mode = cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
         let mut conv = cudnn.create_conv2d::<T>(
             both(y.padding, x.padding),
             both(y.stride, x.stride),
             both(y.dilation, x.dilation),
-            mode,
+            cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION,
         )?;
         conv.set_group_count(g.groups() as i32)?;
-        conv.set_math_type(if gemm_reduced_precision_f32() {
+        // cuDNN's default is TF32.
+        conv.set_math_type(if reduced {
             cudnnMathType_t::CUDNN_DEFAULT_MATH
         } else {
             cudnnMathType_t::CUDNN_FMA_MATH
@@ -141,11 +203,14 @@ impl<T: DnnElement> Descriptors<T> {
             x: cudnn.create_4d_tensor::<T>(format, dims(g.input_shape()))?,
             w: cudnn.create_4d_filter::<T>(format, dims(g.kernel_shape()))?,
             y: cudnn.create_4d_tensor::<T>(format, dims(g.output_shape()))?,
+            forward: OnceCell::new(),
+            data: OnceCell::new(),
+            filter: OnceCell::new(),
         })
     }
 }
 
-/// cuDNN on a device; its handles belong to one thread.
+/// cuDNN on a device.
 fn handle(device: &CudaDevice) -> DnnResult<Arc<Cudnn>> {
     thread_local! {
         static HANDLES: RefCell<HashMap<DeviceId, Arc<Cudnn>>> = RefCell::default();

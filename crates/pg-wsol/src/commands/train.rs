@@ -60,8 +60,8 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
         None => settings.resolve()?,
     };
     let device = machine.open_device()?;
-    if config.network.grad_checkpointing && !device.is_cpu() {
-        let (when, advice) = ("on a device other than the CPU", "leave it out");
+    if config.network.grad_checkpointing && device.is_metal() {
+        let (when, advice) = ("on Metal", "leave it out");
         return Err(SettingsError::Idle { flag: "grad-checkpointing", when, advice }.into());
     }
     let interrupt = Interrupt::install()?;
