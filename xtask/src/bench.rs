@@ -45,7 +45,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "cpu", conflicts_with = "data")]
     device: String,
     /// Let products of f32 be computed in TF32, on a CUDA device.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "data")]
     tf32: bool,
     /// Measure the PyTorch step too, turn by turn, and compare (needs `peer/setup.sh` once).
     #[arg(long)]
@@ -78,6 +78,9 @@ struct Row {
 
 /// Measures every (model, mode) in a process of its own, so that the peak memory is that row's.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if options.tf32 && !options.device.starts_with("cuda") {
+        bail!("--tf32 is for CUDA devices; add --device cuda");
+    }
     let ours = Engine::Ours(process::build_release("pg-peer", process::features_for(&options.device))?);
     let peer = options.peer.then(|| python(options)).transpose()?;
     if options.data {

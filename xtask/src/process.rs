@@ -112,6 +112,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_device_is_built_for() {
+        assert_eq!(features_for("cpu"), [""; 0]);
+        assert_eq!((features_for("cuda"), features_for("cuda:1")), (&["cudnn"][..], &["cudnn"][..]));
+        assert_eq!(features_for("metal"), ["metal"]);
+    }
+
+    #[test]
     fn finds_the_binary_and_not_the_library_of_the_same_name() {
         let messages = [
             r#"{"reason":"compiler-artifact","target":{"name":"pg-peer"},"executable":null}"#,

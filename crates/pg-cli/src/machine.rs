@@ -59,7 +59,7 @@ impl DeviceName {
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Cuda(_) if !candle_core::utils::cuda_is_available() => {
-                bail!("this build has no CUDA; build it with --features cuda, or use --device cpu")
+                bail!("this build has no CUDA; build it with --features cudnn (or cuda), or use --device cpu")
             }
             Self::Metal if !candle_core::utils::metal_is_available() => {
                 bail!("this build has no Metal; build it with --features metal, or use --device cpu")
@@ -99,5 +99,19 @@ impl Machine {
     /// If this build or this machine does not have it.
     pub fn open_device(&self) -> Result<Device> {
         self.device.open()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_go_by_their_names() {
+        let parsed = |text: &str| text.parse::<DeviceName>();
+        assert_eq!(parsed("cpu"), Ok(DeviceName::Cpu));
+        assert_eq!((parsed("cuda"), parsed("cuda:2")), (Ok(DeviceName::Cuda(0)), Ok(DeviceName::Cuda(2))));
+        assert_eq!(parsed("cuda:x").unwrap_err(), "`x` is not a device number");
+        assert!(parsed("gpu").unwrap_err().starts_with("known devices: cpu"));
     }
 }

@@ -11,20 +11,21 @@ use candle_core::Device;
 /// If the driver refuses.
 pub fn keep_freed_device_memory(device: &Device) -> Result<()> {
     #[cfg(feature = "cuda")]
-    if let Device::Cuda(device) = device {
+    if let Some(device) = pool::of_cards_with_pools(device) {
         pool::keep_all(device)?;
     }
     let _ = device;
     Ok(())
 }
 
-/// The most bytes that tensors on `device` took at one time so far; `None` for other devices than CUDA's.
+/// The most bytes of `device` that this process has used at one time, by tensors and what operations work in; `None` for
+/// other devices than CUDA's, and for cards without memory pools.
 ///
 /// # Errors
 /// If the driver does not tell.
 pub fn peak_device_memory(device: &Device) -> Result<Option<u64>> {
     #[cfg(feature = "cuda")]
-    if let Device::Cuda(device) = device {
+    if let Some(device) = pool::of_cards_with_pools(device) {
         return Ok(Some(pool::peak(device)?));
     }
     let _ = device;
@@ -34,10 +35,18 @@ pub fn peak_device_memory(device: &Device) -> Result<Option<u64>> {
 #[cfg(feature = "cuda")]
 #[allow(unsafe_code, reason = "cudarc has no safe door to the attributes of a memory pool")]
 mod pool {
-    use candle_core::Result;
     use candle_core::cuda_backend::cudarc::driver::result::{device, mem_pool};
     use candle_core::cuda_backend::cudarc::driver::sys::{CUmemPool_attribute, CUmemoryPool};
     use candle_core::cuda_backend::{CudaDevice, WrapErr};
+    use candle_core::{Device, Result};
+
+    /// Some virtual cards have no pools: there nothing is kept.
+    pub(super) fn of_cards_with_pools(device: &Device) -> Option<&CudaDevice> {
+        match device {
+            Device::Cuda(device) if device.cuda_stream().context().has_async_alloc() => Some(device),
+            _ => None,
+        }
+    }
 
     fn of(cuda: &CudaDevice) -> Result<CUmemoryPool> {
         // SAFETY: the device is that of a live context.

@@ -41,7 +41,7 @@ pub fn input_gradient_detached(logits: &Tensor, x: &Var, classes: &Tensor, score
 }
 
 /// The logits (n, classes) of `network` on `x`, and the gradient of sum over n of the score of `classes[n]` with respect
-/// to `x`, both to look at: no graph is left, and on the CPU no activation is kept.
+/// to `x`, both to look at: no graph is left, and on the CPU and on CUDA devices no activation is kept.
 ///
 /// # Errors
 /// As [`input_gradient_detached`]; anything that `network` reports.
@@ -51,7 +51,7 @@ pub fn saliency<E: Into<Error>>(
     score: Score,
     network: impl FnOnce(&Tensor) -> StdResult<Tensor, E>,
 ) -> Result<(Tensor, Tensor)> {
-    let _scope = tape::Scope::new()?;
+    let _scope = tape::Scope::new();
     pass::during(Pass::Full, || {
         let x = Var::from_tensor(&x.detach())?;
         let logits = network(&x).map_err(E::into)?;

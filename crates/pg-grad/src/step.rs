@@ -56,7 +56,7 @@ impl Guidance {
         criterion: impl Fn(&Tensor) -> StdResult<Tensor, C>,
     ) -> Result<Step> {
         self.check()?;
-        let _scope = tape::Scope::new()?;
+        let _scope = tape::Scope::new();
         pass::during(Pass::Full, || self.recorded_step(x, provenance, turn, network, criterion))
     }
 

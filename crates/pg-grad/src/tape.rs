@@ -2,8 +2,8 @@
 //!
 //! candle's backward adds every gradient to a tensor of zeros, and its graph keeps both, each operation's arguments
 //! and its result. In a guided step, whose first backward passes are themselves differentiated, that is several times
-//! the memory that the arithmetic needs. So while a [`Scope`] lives, operations with kernels of this crate are written down here
-//! instead, each with just the tensors that its derivative reads, and [`backward`] walks the record:
+//! the memory that the arithmetic needs. So while a [`Scope`] lives, operations of this crate that have kernels are
+//! written down here instead, each with just the tensors that its derivative reads, and [`backward`] walks the record:
 //!
 //! ```text
 //!   record     conv2d   relu   | candle: reshape, matmul, ... |   conv2d      in the order of their making
@@ -20,6 +20,8 @@ use crate::ops::{add, contiguous, is_on_device_with_kernels};
 use crate::pass::{self, Pass};
 use candle_core::backend::BackendStorage;
 use candle_core::backprop::GradStore;
+#[cfg(feature = "cuda")]
+use candle_core::cuda_backend::{CudaDType, CudaDevice, cudarc::driver::CudaSlice};
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result as CandleResult,
     Shape, Storage, Tensor, TensorId, Var, WithDType, bail,
@@ -72,12 +74,12 @@ impl Tape {
 }
 
 impl Scope {
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Self {
         let outermost = !is_on();
         if outermost {
             TAPE.set(Some(Tape::new()));
         }
-        Ok(Self { outermost })
+        Self { outermost }
     }
 }
 
@@ -257,9 +259,7 @@ pub(crate) fn with_slices<T: WithDType, R, const N: usize>(
     let guards = tensors.map(Tensor::storage_and_layout);
     let mut slices: [&[T]; N] = [&[]; N];
     for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
-        let Storage::Cpu(storage) = &**storage else {
-            bail!("the record of a step takes tensors on the CPU")
-        };
+        let Storage::Cpu(storage) = &**storage else { bail!("{ELSEWHERE}") };
         *slice = contiguous(T::cpu_storage_as_slice(storage)?, layout)?;
     }
     Ok(f(slices))
@@ -277,8 +277,8 @@ impl Computed {
     }
 
     #[cfg(feature = "cuda")]
-    pub(crate) fn cuda(storage: CudaStorage, shape: Shape) -> Self {
-        Self::Cuda((storage, shape))
+    pub(crate) fn cuda<T: CudaDType>(elements: CudaSlice<T>, device: &CudaDevice, shape: Shape) -> Self {
+        Self::Cuda((CudaStorage::wrap_cuda_slice(elements, device.clone()), shape))
     }
 
     /// As a tensor that came from nothing, on the device where it was computed.
@@ -299,6 +299,7 @@ fn run1(x: &Tensor, op: &impl CustomOp1) -> CandleResult<Tensor> {
 }
 
 fn run2(x: &Tensor, y: &Tensor, op: &impl CustomOp2) -> CandleResult<Tensor> {
+    expect_one_device(&[x, y])?;
     let ((sx, lx), (sy, ly)) = (x.storage_and_layout(), y.storage_and_layout());
     let computed = match (&*sx, &*sy) {
         (Storage::Cpu(x), Storage::Cpu(y)) => Computed::Cpu(op.cpu_fwd(x, lx, y, ly)?),
@@ -309,6 +310,7 @@ fn run2(x: &Tensor, y: &Tensor, op: &impl CustomOp2) -> CandleResult<Tensor> {
 }
 
 fn run3(x: &Tensor, y: &Tensor, z: &Tensor, op: &impl CustomOp3) -> CandleResult<Tensor> {
+    expect_one_device(&[x, y, z])?;
     let ((sx, lx), (sy, ly), (sz, lz)) =
         (x.storage_and_layout(), y.storage_and_layout(), z.storage_and_layout());
     let computed = match (&*sx, &*sy, &*sz) {
@@ -324,6 +326,16 @@ fn run3(x: &Tensor, y: &Tensor, z: &Tensor, op: &impl CustomOp3) -> CandleResult
 }
 
 const ELSEWHERE: &str = "the record of a step takes tensors of one device, a CPU or a CUDA device";
+
+/// candle's own way to an operation asks the same.
+pub(crate) fn expect_one_device(tensors: &[&Tensor]) -> CandleResult<()> {
+    let first = tensors[0].device();
+    if tensors.iter().all(|tensor| tensor.device().same_device(first)) {
+        Ok(())
+    } else {
+        bail!("{ELSEWHERE}")
+    }
+}
 
 /// A tensor, or, if nobody reads its values, one of the same shape that takes no memory.
 fn saved(x: &Tensor, is_read: bool) -> CandleResult<Tensor> {
@@ -470,6 +482,7 @@ impl CustomOp1 for Identity {
         Ok((copy, layout.shape().clone()))
     }
 
+    /// As 1 x + 0, which copies a part of a storage, too; -0 becomes +0.
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> CandleResult<(CudaStorage, Shape)> {
         Ok((x.affine(layout, 1.0, 0.0)?, layout.shape().clone()))
     }
@@ -600,7 +613,7 @@ mod tests {
         let others = Tensor::new(&[1u32, 0, 1], &Device::Cpu).unwrap();
         let mask = var(&[3, 1, 6, 6], 8).ge(0.0).unwrap().to_dtype(candle_core::DType::F64).unwrap();
         let provenance = Provenance::mixed(&classes, &others, &mask).unwrap();
-        let scope = records.then(|| Scope::new().unwrap());
+        let scope = records.then(Scope::new);
         assert_eq!(is_on(), records);
         let logits = network(&x, &w).unwrap();
         let loss = Guidance::new(1.0).loss(&logits, &x, &provenance).unwrap();
@@ -626,7 +639,7 @@ mod tests {
 
     #[test]
     fn candles_backward_is_refused_while_recording() {
-        let _scope = Scope::new().unwrap();
+        let _scope = Scope::new();
         let y = relu(&var(&[2, 3], 1)).unwrap().sum_all().unwrap();
         assert!(y.backward().unwrap_err().to_string().contains("pg_grad::backward"));
         assert!(backward(&y).is_ok());
@@ -634,7 +647,7 @@ mod tests {
 
     #[test]
     fn what_is_used_up_is_not_differentiated_again() {
-        let _scope = Scope::new().unwrap();
+        let _scope = Scope::new();
         let x = var(&[2, 3], 1);
         let y = relu(&x).unwrap();
         let (a, b) = (relu(&y).unwrap().sum_all().unwrap(), add(&y, &y).unwrap().sum_all().unwrap());
@@ -653,7 +666,7 @@ mod tests {
 
     #[test]
     fn a_checkpointed_part_reads_no_other_tensor_of_the_step() {
-        let _scope = Scope::new().unwrap();
+        let _scope = Scope::new();
         let (x, other) = (var(&[2, 3], 1), relu(&var(&[2, 3], 2)).unwrap());
         for shift in [other.clone(), (&other * 2.0).unwrap()] {
             let part = checkpoint(&x, Forward::Main, move |x, _| relu(&add(x, &shift)?));

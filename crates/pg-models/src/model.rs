@@ -151,7 +151,7 @@ impl Model {
     }
 
     /// Whether a training step computes a ResNet's blocks again for each of their derivatives instead of keeping their
-    /// activations: less memory, more time, the same result. On the CPU.
+    /// activations: less memory, more time, the same result. On the CPU and on CUDA.
     ///
     /// # Errors
     /// [`Error::NoParts`] for other networks: the small ones need little memory, and most of VGG's is in its first stage,

@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use pg_cli::DeviceName;
 use pg_grad::ops::log_softmax;
 use pg_grad::{Guidance, Provenance, Turn, peak_device_memory};
-use pg_models::{Mode, Model, ModelSpec};
+use pg_models::{Mode, Model, ModelSpec, Vit};
 use pg_random::Seed;
 use rand_distr::{Distribution, StandardNormal};
 use serde::Serialize;
@@ -79,8 +79,13 @@ struct Row<'a> {
 
 /// Prints one JSON line.
 pub(crate) fn run(args: &Args) -> Result<bool> {
-    let spec = ModelSpec { size: args.size as usize, ..ModelSpec::new(&args.model, CLASSES as usize) };
+    let named = ModelSpec::new(&args.model, CLASSES as usize);
+    // Drop path would leave out a part of the work.
+    let vit = named.vit.map(|vit| Vit { drop_path_percent: 0, ..vit });
+    let spec = ModelSpec { size: args.size as usize, vit, ..named };
     let device = args.device.open()?;
+    #[cfg(feature = "cuda")]
+    anyhow::ensure!(device.is_cuda() || !args.tf32, "--tf32 is for CUDA devices");
     #[cfg(feature = "cuda")]
     candle_core::cuda_backend::set_gemm_reduced_precision_f32(args.tf32);
     let mut model = Model::new(spec, Seed(0), DType::F32, &device)?;

@@ -187,22 +187,26 @@ struct Batch {
 
 impl Batch {
     fn new(spec: &Spec, dtype: DType, device: &Device) -> Result<Self> {
-        let (n, size) = (spec.batch, spec.size);
+        let (n, size, cpu) = (spec.batch, spec.size, &Device::Cpu);
+        // Made on the CPU: Metal has no f64.
+        let moved = |t: Tensor| t.to_dtype(dtype)?.to_device(device);
         let label = |name| Tensor::new(labels(name, n, spec.classes, spec.seed), device);
         let (label_a, label_b) = (label("label_a")?, label("label_b")?);
-        let mask = Tensor::from_vec(box_masks(n, size, spec.seed), (n, 1, size, size), device)?;
-        let (provenance, lam) = match spec.mode {
-            Mode::Soft => (Provenance::mixed(&label_a, &label_b, &mask)?, mask.mean((1, 2, 3))?),
+        let mask = Tensor::from_vec(box_masks(n, size, spec.seed), (n, 1, size, size), cpu)?;
+        let lam = moved(match spec.mode {
+            Mode::Soft => mask.mean((1, 2, 3))?,
+            Mode::Hard => Tensor::ones(n, DType::F64, cpu)?,
+        })?;
+        let mask = moved(mask)?;
+        let provenance = match spec.mode {
+            Mode::Soft => Provenance::mixed(&label_a, &label_b, &mask)?,
             Mode::Hard => {
                 let edited: Vec<f64> = (0..n).map(|i| f64::from(i % 3 != 2)).collect();
-                (
-                    Provenance::edited(&label_a, &mask, &Tensor::new(edited, device)?)?,
-                    Tensor::ones(n, DType::F64, device)?,
-                )
+                Provenance::edited(&label_a, &mask, &moved(Tensor::new(edited, cpu)?)?)?
             }
         };
-        let input = tensor("input", &[n, 3, size, size], spec.seed, dtype)?.to_device(device)?;
-        Ok(Self { input, label_a, label_b, lam: lam.to_dtype(dtype)?, provenance })
+        let input = moved(tensor("input", &[n, 3, size, size], spec.seed, DType::F64)?)?;
+        Ok(Self { input, label_a, label_b, lam, provenance })
     }
 
     /// mean over n of lam CE(a) + (1 - lam) CE(b).

@@ -1,4 +1,4 @@
-//! Batch normalisation by the moments of the batch, and its two derivatives, in two passes over memory each.
+//! Batch normalisation by the moments of the batch, and its two derivatives: sums over each channel, then its elements.
 
 use super::channels::{Sizes, totals};
 use super::{Element, blocks, for_elements, launch, uninitialised};
@@ -180,4 +180,75 @@ pub(crate) fn second<T: Element>(
         &mut by_weight
     );
     Ok([by_x, by_weight, by_dy])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cuda::channels::{center, sum};
+    use crate::cuda::with_views;
+    use candle_core::{Device, Tensor, WithDType};
+    use pg_kernels::{Float, batch_norm as kernels, channels};
+
+    fn numbers<T: Float>(len: usize, salt: usize) -> Vec<T> {
+        (0..len).map(|i| T::from_f64(((i * 97 + salt * 31) % 509) as f64 / 254.5 - 1.0)).collect()
+    }
+
+    fn assert_close<T: Float>(name: &str, actual: &[T], expected: &[T], tolerance: f64) {
+        assert_eq!(actual.len(), expected.len(), "{name}");
+        for (&a, &e) in actual.iter().zip(expected) {
+            let (a, e): (f64, f64) = (a.into(), e.into());
+            assert!((a - e).abs() < tolerance * e.abs().max(1.0), "{name}: {a} != {e}");
+        }
+    }
+
+    /// Everything that is summed in parts, by pg-kernels and, twice, on the card.
+    fn compare<T: Float + WithDType + Element>(device: &Device, tolerance: f64) {
+        let g = ChannelGeometry::new(&[3, 5, 1001]).unwrap();
+        assert!(Sizes::new(&g).unwrap().parts > 1);
+        let [x, dy, v] = [1, 2, 3].map(|salt| numbers::<T>(g.elements(), salt));
+        let (w, b) = (numbers::<T>(5, 4), numbers::<T>(5, 5));
+        let moments_of = kernels::Moments::new(&g, &x, 1e-5);
+        let empty = || vec![T::default(); g.elements()];
+        let (mut y, mut dx, mut by_x, mut by_dy, mut centred) = (empty(), empty(), empty(), empty(), empty());
+        let mut summed = vec![T::default(); 5];
+        channels::sum(&g, &x, &mut summed);
+        channels::center(&g, &x, &mut centred);
+        kernels::forward_relu(&g, &moments_of, &x, &w, &b, Some(&v), &mut y);
+        let (dw, db) = kernels::input_gradient(&g, &moments_of, [&x, &w, &dy], &mut dx);
+        let by_w = kernels::second(&g, &moments_of, [&x, &w, &dy, &v], &mut by_x, &mut by_dy);
+        let expected = [summed, centred, y, dx, dw, db, by_x, by_w, by_dy];
+
+        let on = |values: &[T]| Tensor::from_slice(values, values.len(), device).unwrap();
+        let tensors = [on(&x), on(&w), on(&b), on(&dy), on(&v)];
+        let run = || {
+            with_views::<T, _, 5>(tensors.each_ref(), |device, [x, w, b, dy, v]| {
+                let (m, ..) = moments(device, &g, x, 1e-5)?;
+                let [dx, dw, db] = input_gradient(device, &g, &m, [x, w, dy])?;
+                let [by_x, by_w, by_dy] = second(device, &g, &m, [x, w, dy, v])?;
+                let y = forward(device, &g, &m, [x, w, b], Some(v), true)?;
+                let (summed, centred) = (sum(device, &g, x, None)?, center(device, &g, x)?);
+                [summed, centred, y, dx, dw, db, by_x, by_w, by_dy]
+                    .iter()
+                    .map(|slice| device.clone_dtoh(slice))
+                    .collect::<Result<Vec<Vec<T>>>>()
+            })
+            .unwrap()
+        };
+        let actual = run();
+        let names = ["sum", "center", "y", "dx", "dw", "db", "by x", "by weight", "by dy"];
+        for ((name, actual), expected) in names.iter().zip(&actual).zip(&expected) {
+            assert_close(name, actual, expected, tolerance);
+        }
+        assert!(run() == actual, "the same bits again");
+    }
+
+    #[test]
+    fn sums_in_parts_give_what_the_cpu_gives() {
+        if candle_core::utils::cuda_is_available() {
+            let device = Device::new_cuda(0).unwrap();
+            compare::<f64>(&device, 1e-10);
+            compare::<f32>(&device, 1e-4);
+        }
+    }
 }

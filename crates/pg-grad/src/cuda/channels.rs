@@ -1,6 +1,6 @@
 //! Arithmetic with one number a channel.
 
-use super::{Element, blocks, count, for_elements, launch, uninitialised};
+use super::{Element, as_u32, blocks, for_elements, launch, uninitialised};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, PushKernelArg};
 use candle_core::cuda_backend::{CudaDevice, WrapErr};
 use candle_core::{Result, bail};
@@ -24,14 +24,13 @@ impl Sizes {
         const BLOCKS: u32 = 1024;
         /// Elements that are worth a block.
         const PART: u32 = 2048;
-        let (channels, count_of_one) = (count(g.channels())?, count(g.count())?);
-        Ok(Self {
-            elements: count(g.elements())?,
-            channels,
-            inner: count(g.inner())?,
-            count: count_of_one,
-            parts: BLOCKS.div_ceil(channels).min(count_of_one.div_ceil(PART)).max(1),
-        })
+        /// Sums of a part: those of the second derivative of a normalisation.
+        const MOST_SUMS: usize = 5;
+        let (channels, count) = (as_u32(g.channels())?, as_u32(g.count())?);
+        let parts = BLOCKS.div_ceil(channels).min(count.div_ceil(PART)).max(1);
+        // So that no product of theirs wraps around.
+        as_u32(MOST_SUMS * channels as usize * parts as usize)?;
+        Ok(Self { elements: as_u32(g.elements())?, channels, inner: as_u32(g.inner())?, count, parts })
     }
 
     pub(super) fn expect<T>(&self, elements: &[&CudaView<T>], numbers: &[&CudaView<T>]) -> Result<()> {
@@ -47,27 +46,42 @@ impl Sizes {
     }
 }
 
-/// `kernel` on all elements `x`, or, with no `x`, on none, and numbers of the channels: as many as it takes.
-pub(crate) fn map<T: Element>(
-    device: &CudaDevice,
-    kernel: &str,
-    g: &ChannelGeometry,
-    x: Option<&CudaView<T>>,
-    numbers: &[&CudaView<T>],
-) -> Result<CudaSlice<T>> {
-    let s = Sizes::new(g)?;
-    s.expect(x.as_slice(), numbers)?;
-    let mut y = uninitialised(device, g.elements())?;
-    let (function, stream) = (super::function::<T>(device, kernel)?, device.cuda_stream());
-    let mut arguments = stream.launch_builder(&function);
-    arguments.arg(&s.elements).arg(&s.channels).arg(&s.inner);
-    for &operand in x.iter().chain(numbers) {
-        arguments.arg(operand);
+/// A kernel on elements and numbers of their channels.
+#[derive(Clone, Copy)]
+pub(crate) enum Map<'a, T> {
+    /// x, scale.
+    Scale([&'a CudaView<'a, T>; 2]),
+    /// x, shift.
+    Shift([&'a CudaView<'a, T>; 2]),
+    /// x, scale, shift.
+    Affine([&'a CudaView<'a, T>; 3]),
+    /// The numbers alone.
+    Fill([&'a CudaView<'a, T>; 1]),
+}
+
+impl<T: Element> Map<'_, T> {
+    /// The result, of all elements.
+    pub(crate) fn run(self, device: &CudaDevice, g: &ChannelGeometry) -> Result<CudaSlice<T>> {
+        let (kernel, x, numbers) = match &self {
+            Map::Scale([x, numbers @ ..]) => ("channel_scale", Some(*x), &numbers[..]),
+            Map::Shift([x, numbers @ ..]) => ("channel_shift", Some(*x), &numbers[..]),
+            Map::Affine([x, numbers @ ..]) => ("channel_affine", Some(*x), &numbers[..]),
+            Map::Fill(numbers) => ("channel_fill", None, &numbers[..]),
+        };
+        let s = Sizes::new(g)?;
+        s.expect(x.as_slice(), numbers)?;
+        let mut y = uninitialised(device, g.elements())?;
+        let (function, stream) = (super::function::<T>(device, kernel)?, device.cuda_stream());
+        let mut arguments = stream.launch_builder(&function);
+        arguments.arg(&s.elements).arg(&s.channels).arg(&s.inner);
+        for &operand in x.iter().chain(numbers) {
+            arguments.arg(operand);
+        }
+        arguments.arg(&mut y);
+        // SAFETY: the kernels take the geometry, x but for the last, their numbers of the channels, and a result like x.
+        unsafe { arguments.launch(for_elements(s.elements)) }.w()?;
+        Ok(y)
     }
-    arguments.arg(&mut y);
-    // SAFETY: the kernels of this kind take the geometry, x, numbers of the channels, and a result like x.
-    unsafe { arguments.launch(for_elements(s.elements)) }.w()?;
-    Ok(y)
 }
 
 /// Sum over each channel of `x`, or of the products of `x` and `y`.

@@ -8,7 +8,7 @@
 //!   weight gradient    weight (out x R) +=  gradient (out x P) columns^T (P x R)
 //! ```
 
-use super::{Axis, Blas, count, for_elements, launch, uninitialised};
+use super::{Axis, Blas, as_u32, for_elements, launch, uninitialised};
 use candle_core::cuda_backend::cudarc::cublas::sys::cublasOperation_t::{CUBLAS_OP_N, CUBLAS_OP_T};
 use candle_core::cuda_backend::cudarc::cublas::{Gemm, GemmConfig, StridedBatchedConfig};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, CudaViewMut, PushKernelArg};
@@ -29,7 +29,7 @@ pub(crate) trait Conv2dElement: Blas {}
 impl<T: Blas> Conv2dElement for T {}
 
 /// Column matrices are made of so many elements at once at most, or of one sample.
-const COLUMNS: usize = 1 << 27;
+const MOST_COLUMNS: usize = 1 << 27;
 
 /// The output (n, out, oh, ow) of `x` and `weight`.
 pub(crate) fn forward<T: Conv2dElement>(
@@ -44,7 +44,7 @@ pub(crate) fn forward<T: Conv2dElement>(
     if super::cudnn::forward(device, g, x, weight, &mut output)? {
         return Ok(output);
     }
-    Columns::new(device, g).forward(x, weight, &mut output)?;
+    Columns::new(device, g, MOST_COLUMNS)?.forward(x, weight, &mut output)?;
     Ok(output)
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn input_gradient<T: Conv2dElement>(
     if super::cudnn::input_gradient(device, g, gradient, weight, &mut result)? {
         return Ok(result);
     }
-    Columns::new(device, g).input_gradient(gradient, weight, &mut result)?;
+    Columns::new(device, g, MOST_COLUMNS)?.input_gradient(gradient, weight, &mut result)?;
     Ok(result)
 }
 
@@ -78,19 +78,17 @@ pub(crate) fn weight_gradient<T: Conv2dElement>(
     if super::cudnn::weight_gradient(device, g, x, gradient, &mut result)? {
         return Ok(result);
     }
-    Columns::new(device, g).weight_gradient(x, gradient, &mut result)?;
+    Columns::new(device, g, MOST_COLUMNS)?.weight_gradient(x, gradient, &mut result)?;
     Ok(result)
 }
 
-/// Lengths, which also have to fit the 32 bits of cuDNN and cuBLAS.
+/// Lengths, which also have to fit the 32 bits of cuDNN, cuBLAS and the kernels.
 fn check<T>(g: &Conv2dGeometry, operands: &[(&CudaView<T>, usize)]) -> Result<()> {
     if operands.iter().any(|(operand, len)| operand.len() != *len) {
         bail!("conv2d wants tensors of {g:?}");
     }
-    let (rows, positions) = (rows(g) * g.groups(), positions(g));
-    let sizes = [g.input_len(), g.kernel_len(), g.output_len(), rows.saturating_mul(positions)];
-    if sizes.into_iter().any(|len| i32::try_from(len).is_err()) {
-        bail!("a convolution of {g:?} is too large for this crate's CUDA kernels");
+    for len in [g.input_len(), g.kernel_len(), g.output_len()] {
+        as_u32(len)?;
     }
     Ok(())
 }
@@ -117,6 +115,8 @@ struct Columns<'a> {
     input: usize,
     columns: usize,
     output: usize,
+    /// Samples whose columns are made at once.
+    at_once: usize,
 }
 
 /// A row-major matrix of which there is one a sample, `stride` elements apart, or one for all.
@@ -129,19 +129,22 @@ struct Matrix<'a, T> {
 }
 
 impl<'a> Columns<'a> {
-    fn new(device: &'a CudaDevice, g: &'a Conv2dGeometry) -> Self {
+    fn new(device: &'a CudaDevice, g: &'a Conv2dGeometry, most_columns: usize) -> Result<Self> {
         let (rows, positions) = (rows(g), positions(g));
         let [samples, out, ..] = g.output_shape();
-        Self {
+        let columns = g.groups() * rows * positions;
+        as_u32(columns)?;
+        Ok(Self {
             device,
             g,
             rows,
             positions,
             filters: out / g.groups(),
             input: g.input_len() / samples,
-            columns: g.groups() * rows * positions,
+            columns,
             output: out * positions,
-        }
+            at_once: (most_columns / columns).clamp(1, samples),
+        })
     }
 
     fn forward<T: Blas>(
@@ -181,9 +184,9 @@ impl<'a> Columns<'a> {
             }
             let mut columns = uninitialised::<T>(self.device, part.len() * self.columns)?;
             self.column_gradient(&gradient, weight, &mut columns.slice_mut(..), part.len())?;
-            let n = count(part.len() * self.input)?;
+            let n = as_u32(part.len() * self.input)?;
             let (channels, (vertical, horizontal)) =
-                (count(self.g.input_shape()[1])?, Axis::both(self.g.axes())?);
+                (as_u32(self.g.input_shape()[1])?, Axis::both(self.g.axes())?);
             let grid = for_elements(n);
             launch!(
                 self.device,
@@ -251,10 +254,10 @@ impl<'a> Columns<'a> {
         [y, x].iter().all(|axis| axis.window == 1 && axis.stride == 1 && axis.padding == 0)
     }
 
-    /// Samples whose columns are made at once.
+    /// The samples, in runs of those whose columns are made at once.
     fn parts(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let samples = self.g.input_shape()[0];
-        let step = if self.is_pointwise() { samples } else { (COLUMNS / self.columns).clamp(1, samples) };
+        let step = if self.is_pointwise() { samples } else { self.at_once };
         (0..samples).step_by(step).map(move |start| start..(start + step).min(samples))
     }
 
@@ -268,7 +271,7 @@ impl<'a> Columns<'a> {
             return Ok(None);
         }
         let len = part.len() * self.columns;
-        let (n, channels) = (count(len)?, count(self.g.input_shape()[1])?);
+        let (n, channels) = (as_u32(len)?, as_u32(self.g.input_shape()[1])?);
         let (vertical, horizontal) = Axis::both(self.g.axes())?;
         let x = self.samples(x, part, self.input);
         let mut columns = uninitialised(self.device, len)?;
@@ -376,25 +379,28 @@ mod tests {
                 Storage::Cuda(storage) => view::<f64>(storage, layout).unwrap(),
                 _ => unreachable!("the tensors are on the device"),
             });
-            let columns = Columns::new(cuda, &g);
+            // All samples at once, and one after another.
+            for most_columns in [MOST_COLUMNS, 1] {
+                let columns = Columns::new(cuda, &g, most_columns).unwrap();
 
-            let mut expected = vec![0.0; g.output_len()];
-            pg_kernels::conv2d::forward(&g, &x, &w, &mut expected);
-            let mut actual = uninitialised(cuda, g.output_len()).unwrap();
-            columns.forward(&vx, &vw, &mut actual).unwrap();
-            assert_equal("forward", &g, &cuda.clone_dtoh(&actual).unwrap(), &expected);
+                let mut expected = vec![0.0; g.output_len()];
+                pg_kernels::conv2d::forward(&g, &x, &w, &mut expected);
+                let mut actual = uninitialised(cuda, g.output_len()).unwrap();
+                columns.forward(&vx, &vw, &mut actual).unwrap();
+                assert_equal("forward", &g, &cuda.clone_dtoh(&actual).unwrap(), &expected);
 
-            let mut expected = vec![0.0; g.input_len()];
-            pg_kernels::conv2d::input_gradient(&g, &dy, &w, &mut expected);
-            let mut actual = uninitialised(cuda, g.input_len()).unwrap();
-            columns.input_gradient(&vdy, &vw, &mut actual).unwrap();
-            assert_equal("input gradient", &g, &cuda.clone_dtoh(&actual).unwrap(), &expected);
+                let mut expected = vec![0.0; g.input_len()];
+                pg_kernels::conv2d::input_gradient(&g, &dy, &w, &mut expected);
+                let mut actual = uninitialised(cuda, g.input_len()).unwrap();
+                columns.input_gradient(&vdy, &vw, &mut actual).unwrap();
+                assert_equal("input gradient", &g, &cuda.clone_dtoh(&actual).unwrap(), &expected);
 
-            let mut expected = vec![0.0; g.kernel_len()];
-            pg_kernels::conv2d::weight_gradient(&g, &x, &dy, &mut expected);
-            let mut actual = uninitialised(cuda, g.kernel_len()).unwrap();
-            columns.weight_gradient(&vx, &vdy, &mut actual).unwrap();
-            assert_equal("weight gradient", &g, &cuda.clone_dtoh(&actual).unwrap(), &expected);
+                let mut expected = vec![0.0; g.kernel_len()];
+                pg_kernels::conv2d::weight_gradient(&g, &x, &dy, &mut expected);
+                let mut actual = uninitialised(cuda, g.kernel_len()).unwrap();
+                columns.weight_gradient(&vx, &vdy, &mut actual).unwrap();
+                assert_equal("weight gradient", &g, &cuda.clone_dtoh(&actual).unwrap(), &expected);
+            }
         }
     }
 }

@@ -4,7 +4,6 @@
 //! Asking cuDNN which algorithm is best takes longer than most convolutions, so a [`Plan`] is made once a geometry.
 
 use super::Element;
-use candle_core::Result;
 use candle_core::cuda_backend::cudarc::cudnn::sys::{
     cudnnConvolutionBwdDataAlgo_t as DataAlgorithm, cudnnConvolutionBwdFilterAlgo_t as FilterAlgorithm,
     cudnnConvolutionFwdAlgo_t as ForwardAlgorithm, cudnnConvolutionMode_t, cudnnMathType_t, cudnnStatus_t,
@@ -16,13 +15,40 @@ use candle_core::cuda_backend::cudarc::cudnn::{
 };
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView};
 use candle_core::cuda_backend::{CudaDevice, DeviceId, gemm_reduced_precision_f32};
+use candle_core::{Error, Result};
 use pg_kernels::Conv2dGeometry;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-type DnnResult<T> = std::result::Result<T, CudnnError>;
+type DnnResult<T> = std::result::Result<T, Failure>;
+
+/// Why a pass did not run.
+enum Failure {
+    /// cuDNN has no algorithm for the geometry, or none that sums in one order.
+    NotServed,
+    Error(Error),
+}
+
+impl From<CudnnError> for Failure {
+    fn from(error: CudnnError) -> Self {
+        /// cuDNN 9 numbers its reasons within this category.
+        const NOT_SUPPORTED: u32 = cudnnStatus_t::CUDNN_STATUS_NOT_SUPPORTED as u32 / 1000;
+        let status = error.0;
+        if status as u32 / 1000 == NOT_SUPPORTED || status == cudnnStatus_t::CUDNN_STATUS_BAD_PARAM {
+            Self::NotServed
+        } else {
+            Self::Error(error.into())
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
 
 /// An element of cuDNN's tensors.
 pub(crate) trait DnnElement: Element + CudnnDataType {
@@ -65,7 +91,8 @@ pub(super) fn forward<T: DnnElement>(
         })?;
         let workspace = &mut workspace(device, bytes)?;
         // SAFETY: the caller compared all lengths with the geometry that the descriptors are of.
-        unsafe { pass.launch(algorithm, Some(workspace), (T::ONE, T::ZERO), x, weight, output) }
+        unsafe { pass.launch(algorithm, Some(workspace), (T::ONE, T::ZERO), x, weight, output) }?;
+        Ok(())
     })
 }
 
@@ -90,7 +117,8 @@ pub(super) fn input_gradient<T: DnnElement>(
         })?;
         let workspace = &mut workspace(device, bytes)?;
         // SAFETY: as above.
-        unsafe { pass.launch(algorithm, Some(workspace), (T::ONE, T::ZERO), result, weight, gradient) }
+        unsafe { pass.launch(algorithm, Some(workspace), (T::ONE, T::ZERO), result, weight, gradient) }?;
+        Ok(())
     })
 }
 
@@ -120,38 +148,45 @@ pub(super) fn weight_gradient<T: DnnElement>(
         })?;
         let workspace = &mut workspace(device, bytes)?;
         // SAFETY: as above.
-        unsafe { pass.launch(algorithm, Some(workspace), (T::ONE, T::ZERO), x, result, gradient) }
+        unsafe { pass.launch(algorithm, Some(workspace), (T::ONE, T::ZERO), x, result, gradient) }?;
+        Ok(())
     })
 }
 
-/// Runs a pass; what cuDNN says it does not support is false, not an error.
+/// Runs a pass; false if cuDNN does not serve it.
 fn served(pass: impl FnOnce() -> DnnResult<()>) -> Result<bool> {
-    use cudnnStatus_t::{CUDNN_STATUS_BAD_PARAM, CUDNN_STATUS_NOT_SUPPORTED};
     match pass() {
         Ok(()) => Ok(true),
-        Err(CudnnError(CUDNN_STATUS_NOT_SUPPORTED | CUDNN_STATUS_BAD_PARAM)) => Ok(false),
-        Err(error) => Err(error.into()),
+        Err(Failure::NotServed) => Ok(false),
+        Err(Failure::Error(error)) => Err(error),
     }
 }
 
-/// An algorithm and the bytes that it works in: as chosen before, or by `choose`.
+/// An algorithm and the bytes that it works in; `None` if there is none.
+type Choice<A> = OnceCell<Option<(A, usize)>>;
+
+/// As chosen before, or by `choose`.
 fn chosen<A: Copy>(
-    cell: &OnceCell<(A, usize)>,
-    choose: impl FnOnce() -> DnnResult<(A, usize)>,
+    cell: &Choice<A>,
+    choose: impl FnOnce() -> std::result::Result<(A, usize), CudnnError>,
 ) -> DnnResult<(A, usize)> {
-    match cell.get() {
-        Some(chosen) => Ok(*chosen),
+    let choice = match cell.get() {
+        Some(choice) => *choice,
         None => {
-            let choice = choose()?;
-            Ok(*cell.get_or_init(|| choice))
+            let choice = match choose().map_err(Failure::from) {
+                Ok(choice) => Some(choice),
+                Err(Failure::NotServed) => None,
+                Err(error) => return Err(error),
+            };
+            *cell.get_or_init(|| choice)
         }
-    }
+    };
+    choice.ok_or(Failure::NotServed)
 }
 
-fn workspace(device: &CudaDevice, bytes: usize) -> DnnResult<CudaSlice<u8>> {
+fn workspace(device: &CudaDevice, bytes: usize) -> Result<CudaSlice<u8>> {
     // SAFETY: cuDNN reads nothing of it that it has not written.
-    let memory = unsafe { device.alloc::<u8>(bytes.max(1)) };
-    memory.map_err(|_| CudnnError(cudnnStatus_t::CUDNN_STATUS_ALLOC_FAILED))
+    unsafe { device.alloc::<u8>(bytes.max(1)) }
 }
 
 /// What cuDNN is told of a convolution, and the algorithms that it chose for the three passes.
@@ -160,9 +195,9 @@ pub(crate) struct Plan<T: CudnnDataType> {
     x: TensorDescriptor<T>,
     w: FilterDescriptor<T>,
     y: TensorDescriptor<T>,
-    forward: OnceCell<(ForwardAlgorithm, usize)>,
-    data: OnceCell<(DataAlgorithm, usize)>,
-    filter: OnceCell<(FilterAlgorithm, usize)>,
+    forward: Choice<ForwardAlgorithm>,
+    data: Choice<DataAlgorithm>,
+    filter: Choice<FilterAlgorithm>,
 }
 
 impl<T: DnnElement> Plan<T> {

@@ -1,5 +1,5 @@
-// The CUDA side of this crate's operations. Compiled at run time (see mod.rs) once for each ELEMENT (float, double), with every
-// index in 32 bits: a tensor of more than 2^32 elements is refused before it gets here. A thread computes one element
+// The CUDA side of this crate's operations. Compiled at run time (see mod.rs) once for each ELEMENT (float, double), with
+// every index in 32 bits: a tensor of 2^31 elements or more is refused before it gets here. A thread computes one element
 // of a result, but in sums, and none adds into memory that another adds into, so that every sum has one order.
 
 typedef ELEMENT T;
@@ -344,12 +344,13 @@ KERNEL max_pool2d_winners(const u32 n, const Axis v, const Axis h, const T *x, u
 
 KERNEL gather(const u32 n, const Axis v, const Axis h, const T *x, const u32 *winners, T *y) {
     FOR_ELEMENT(i, n) {
-        const u32 plane = i / (v.output * h.output);
-        y[i] = x[plane * v.input * h.input + winners[i]];
+        const u32 plane = i / (v.output * h.output), size = v.input * h.input;
+        // Winners that are held may be those of another network.
+        y[i] = winners[i] < size ? x[plane * size + winners[i]] : T(nan(""));
     }
 }
 
-// The transpose of gather: an element adds up the windows that it has won.
+// The transpose of gather: an element adds up the windows that it has won, in the order of the CPU's.
 KERNEL scatter_add(const u32 n, const Axis v, const Axis h, const T *y, const u32 *winners, T *x) {
     FOR_ELEMENT(i, n) {
         const u32 c = i % h.input, row = i / h.input % v.input, plane = i / h.input / v.input;

@@ -1,6 +1,6 @@
 //! Max-pooling: the winners, and the way to and from them.
 
-use super::{Axis, Element, count, for_elements, launch, uninitialised};
+use super::{Axis, Element, as_u32, for_elements, launch, uninitialised};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, PushKernelArg};
 use candle_core::cuda_backend::{CudaDevice, WrapErr};
 use candle_core::{Result, bail};
@@ -16,8 +16,8 @@ pub(crate) fn winners<T: Element>(
     if x.len() != inputs {
         bail!("max_pool2d wants a tensor of {g:?}");
     }
-    count(inputs)?;
-    let (n, (vertical, horizontal)) = (count(outputs)?, Axis::both(g.axes())?);
+    as_u32(inputs)?;
+    let (n, (vertical, horizontal)) = (as_u32(outputs)?, Axis::both(g.axes())?);
     // SAFETY: the kernel writes every element.
     let mut winners = unsafe { device.alloc::<u32>(outputs)? };
     let grid = for_elements(n);
@@ -58,8 +58,8 @@ fn pick<T: Element>(
     if values.len() != value_count || winners.len() != winner_count {
         bail!("max_pool2d wants tensors of {g:?}");
     }
-    count(value_count)?;
-    let (n, (vertical, horizontal)) = (count(len)?, Axis::both(g.axes())?);
+    as_u32(value_count)?;
+    let (n, (vertical, horizontal)) = (as_u32(len)?, Axis::both(g.axes())?);
     let mut result = uninitialised(device, len)?;
     launch!(device, T, kernel, for_elements(n), &n, &vertical, &horizontal, values, winners, &mut result);
     Ok(result)

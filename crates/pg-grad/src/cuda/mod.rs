@@ -12,6 +12,7 @@ pub(crate) mod conv2d;
 mod cudnn;
 pub(crate) mod max_pool2d;
 
+use crate::tape::expect_one_device;
 use candle_core::cuda_backend::cudarc::cublas::{CudaBlas, Gemm};
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaSlice, CudaView, DeviceRepr, LaunchConfig, PushKernelArg,
@@ -108,11 +109,11 @@ fn blocks(count: u32) -> LaunchConfig {
     LaunchConfig { grid_dim: (count, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 }
 }
 
-/// A size as the kernels count.
-fn count(n: usize) -> Result<u32> {
-    match u32::try_from(n) {
-        Ok(n) if n <= u32::MAX - THREADS => Ok(n),
-        _ => bail!("a tensor of {n} elements is too large for this crate's CUDA kernels"),
+/// A size as the kernels count: so small that no sum of two of them wraps around.
+fn as_u32(n: usize) -> Result<u32> {
+    match i32::try_from(n) {
+        Ok(n) => Ok(n.unsigned_abs()),
+        Err(_) => bail!("{n} elements are too many for this crate's CUDA kernels"),
     }
 }
 
@@ -135,6 +136,7 @@ pub(crate) fn with_views<T: CudaDType, R, const N: usize>(
     tensors: [&Tensor; N],
     f: impl FnOnce(&CudaDevice, [&CudaView<T>; N]) -> Result<R>,
 ) -> Result<R> {
+    expect_one_device(&tensors)?;
     let guards = tensors.map(Tensor::storage_and_layout);
     let views = guards
         .iter()
@@ -166,15 +168,15 @@ impl Axis {
         let pg_kernels::Axis { input, window, stride, padding, dilation, output } = *axis;
         // So that no sum of theirs wraps around.
         if dilation.saturating_mul(window).saturating_add(padding.saturating_add(input)) > i32::MAX as usize {
-            bail!("a window of {window} dilated by {dilation} is too large for this crate's CUDA kernels");
+            bail!("an axis of {axis:?} is too large for this crate's CUDA kernels");
         }
         Ok(Self {
-            input: count(input)?,
-            window: count(window)?,
-            stride: count(stride)?,
-            padding: count(padding)?,
-            dilation: count(dilation)?,
-            output: count(output)?,
+            input: as_u32(input)?,
+            window: as_u32(window)?,
+            stride: as_u32(stride)?,
+            padding: as_u32(padding)?,
+            dilation: as_u32(dilation)?,
+            output: as_u32(output)?,
         })
     }
 
@@ -183,28 +185,37 @@ impl Axis {
     }
 }
 
-/// An elementwise kernel of as many operands as it has, all of one length.
-pub(crate) fn elementwise<T: Element, const N: usize>(
-    device: &CudaDevice,
-    kernel: &str,
-    operands: [&CudaView<T>; N],
-) -> Result<CudaSlice<T>> {
-    let len = operands[0].len();
-    if operands.iter().any(|operand| operand.len() != len) {
-        bail!("{kernel} wants operands of one length");
+/// An elementwise kernel of `N` operands.
+pub(crate) struct Elementwise<const N: usize>(&'static str);
+
+pub(crate) const RELU: Elementwise<1> = Elementwise("relu");
+pub(crate) const WHERE_POSITIVE: Elementwise<2> = Elementwise("where_positive");
+pub(crate) const ADD: Elementwise<2> = Elementwise("add");
+
+impl<const N: usize> Elementwise<N> {
+    /// The kernel on operands of one length.
+    pub(crate) fn of<T: Element>(
+        self,
+        device: &CudaDevice,
+        operands: [&CudaView<T>; N],
+    ) -> Result<CudaSlice<T>> {
+        let (kernel, len) = (self.0, operands[0].len());
+        if operands.iter().any(|operand| operand.len() != len) {
+            bail!("{kernel} wants operands of one length");
+        }
+        let n = as_u32(len)?;
+        let mut result = uninitialised(device, len)?;
+        let (function, stream) = (function::<T>(device, kernel)?, device.cuda_stream());
+        let mut arguments = stream.launch_builder(&function);
+        arguments.arg(&n);
+        for operand in operands {
+            arguments.arg(operand);
+        }
+        arguments.arg(&mut result);
+        // SAFETY: these kernels take a length, their N operands and a result, all of that length.
+        unsafe { arguments.launch(for_elements(n)) }.w()?;
+        Ok(result)
     }
-    let n = count(len)?;
-    let mut result = uninitialised(device, len)?;
-    let (function, stream) = (function::<T>(device, kernel)?, device.cuda_stream());
-    let mut arguments = stream.launch_builder(&function);
-    arguments.arg(&n);
-    for operand in operands {
-        arguments.arg(operand);
-    }
-    arguments.arg(&mut result);
-    // SAFETY: all elementwise kernels take a length, their operands and a result of that length.
-    unsafe { arguments.launch(for_elements(n)) }.w()?;
-    Ok(result)
 }
 
 /// The storage of `$result`, which is computed for f32 and for f64, as `on_floats` does on the CPU:

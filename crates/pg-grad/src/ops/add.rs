@@ -10,7 +10,8 @@ use candle_core::CudaStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result as CandleResult, Shape, Tensor};
 use pg_kernels::{Float, elementwise};
 
-/// `x + y`, of one shape. candle's own sum does as well; this one is recorded in a guided step, and runs on all threads.
+/// `x + y`, of one shape. candle's own sum does as well; this one is recorded in a guided step, and on the CPU
+/// runs on all threads.
 ///
 /// # Errors
 /// If the shapes differ.
@@ -51,7 +52,7 @@ impl CustomOp2 for Add {
         y: &CudaStorage,
         ly: &Layout,
     ) -> CandleResult<(CudaStorage, Shape)> {
-        let result = on_cuda_floats!(device, x: lx, y: ly => cuda::elementwise(&device, "add", [&x, &y])?);
+        let result = on_cuda_floats!(device, x: lx, y: ly => cuda::ADD.of(&device, [&x, &y])?);
         Ok((result, lx.shape().clone()))
     }
 

@@ -4,8 +4,6 @@ use super::floats::Element;
 #[cfg(feature = "cuda")]
 use crate::cuda;
 use crate::tape::{Computed, with_slices};
-#[cfg(feature = "cuda")]
-use candle_core::CudaStorage;
 use candle_core::{DType, Device, Result, Shape, Tensor, bail};
 use pg_kernels::{ChannelGeometry, Float, batch_norm as kernels};
 
@@ -107,7 +105,7 @@ impl Normalization {
                 |device, [x, w, b, added]| {
                     let added = shortcut.map(|_| added);
                     let y = cuda::batch_norm::forward(device, g, moments, [x, w, b], added, rectifies)?;
-                    Ok(Computed::cuda(CudaStorage::wrap_cuda_slice(y, device.clone()), self.shape.clone()))
+                    Ok(Computed::cuda(y, device, self.shape.clone()))
                 },
             ),
         }
@@ -125,8 +123,7 @@ impl Normalization {
             #[cfg(feature = "cuda")]
             Moments::Cuda(moments) => cuda::with_views::<T, _, 3>(operands, |device, views| {
                 let [dx, dw, db] = cuda::batch_norm::input_gradient(device, g, moments, views)?;
-                let of =
-                    |slice, shape| Computed::cuda(CudaStorage::wrap_cuda_slice(slice, device.clone()), shape);
+                let of = |slice, shape| Computed::cuda(slice, device, shape);
                 let numbers = Shape::from(g.channels());
                 Ok([of(dx, self.shape.clone()), of(dw, numbers.clone()), of(db, numbers)])
             }),
@@ -145,8 +142,7 @@ impl Normalization {
             #[cfg(feature = "cuda")]
             Moments::Cuda(moments) => cuda::with_views::<T, _, 4>(operands, |device, views| {
                 let [by_x, by_weight, by_dy] = cuda::batch_norm::second(device, g, moments, views)?;
-                let of =
-                    |slice, shape| Computed::cuda(CudaStorage::wrap_cuda_slice(slice, device.clone()), shape);
+                let of = |slice, shape| Computed::cuda(slice, device, shape);
                 let like_x = || self.shape.clone();
                 Ok([of(by_x, like_x()), of(by_weight, Shape::from(g.channels())), of(by_dy, like_x())])
             }),
@@ -158,9 +154,7 @@ impl Normalization {
 fn moments_on_cuda<T: Element>(x: &Tensor, g: &ChannelGeometry, eps: f64) -> Result<(Moments, [Tensor; 2])> {
     let (moments, mean, variance) = cuda::with_views::<T, _, 1>([x], |device, [x]| {
         let (moments, mean, variance) = cuda::batch_norm::moments(device, g, x, eps)?;
-        let of = |slice| {
-            Computed::cuda(CudaStorage::wrap_cuda_slice(slice, device.clone()), Shape::from(g.channels()))
-        };
+        let of = |slice| Computed::cuda(slice, device, Shape::from(g.channels()));
         Ok((moments, of(mean), of(variance)))
     })?;
     Ok((Moments::Cuda(moments), [mean.into_tensor(x.device())?, variance.into_tensor(x.device())?]))

@@ -10,7 +10,7 @@
 //! y = center(x) = x - mean    dx = center(dy)
 //! ```
 //!
-//! so they are closed under differentiation, to any order. On the CPU every sum is accumulated in f64.
+//! so they are closed under differentiation, to any order. Where this crate has kernels every sum is accumulated in f64.
 
 use super::floats::{has_kernels, on_floats};
 #[cfg(feature = "cuda")]
@@ -177,7 +177,7 @@ impl CustomOp1 for SingleMap {
         let result = on_cuda_floats!(device, x: layout => match self.map {
             Single::Sum => cuda::sum(&device, g, &x, None)?,
             Single::Center => cuda::center(&device, g, &x)?,
-            Single::Fill(_) => cuda::map(&device, "channel_fill", g, None, &[&x])?,
+            Single::Fill(_) => cuda::Map::Fill([&x]).run(&device, g)?,
         });
         Ok((result, self.result_shape(layout)))
     }
@@ -287,8 +287,8 @@ impl CustomOp2 for PairMap {
     ) -> CandleResult<(CudaStorage, Shape)> {
         let g = &self.geometry;
         let result = on_cuda_floats!(device, x: lx, y: ly => match self.map {
-            Pair::Scale => cuda::map(&device, "channel_scale", g, Some(&x), &[&y])?,
-            Pair::Shift => cuda::map(&device, "channel_shift", g, Some(&x), &[&y])?,
+            Pair::Scale => cuda::Map::Scale([&x, &y]).run(&device, g)?,
+            Pair::Shift => cuda::Map::Shift([&x, &y]).run(&device, g)?,
             Pair::Dot => cuda::sum(&device, g, &x, Some(&y))?,
         });
         Ok((result, self.result_shape(lx)))
@@ -367,7 +367,7 @@ impl CustomOp3 for Affine {
     ) -> CandleResult<(CudaStorage, Shape)> {
         let g = ChannelGeometry::new(lx.dims()).map_err(candle_core::Error::wrap)?;
         let result = on_cuda_floats!(device, x: lx, scale: ls, shift: lb =>
-            cuda::map(&device, "channel_affine", &g, Some(&x), &[&scale, &shift])?);
+            cuda::Map::Affine([&x, &scale, &shift]).run(&device, &g)?);
         Ok((result, lx.shape().clone()))
     }
 

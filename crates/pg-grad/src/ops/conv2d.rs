@@ -26,7 +26,8 @@ use pg_kernels::{Conv2dGeometry, conv2d as kernels};
 /// candle's, which serve equal dilation on both axes, and padding that is smaller than the window.
 ///
 /// # Errors
-/// [`Error::Window`](crate::Error::Window) if the shapes do not fit; candle's error for what it does not serve.
+/// [`Error::Window`](crate::Error::Window) if the shapes do not fit; candle's error for what it does not serve, and on CUDA
+/// devices for tensors of 2^31 elements or more.
 pub fn conv2d(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Result<Tensor> {
     let geometry = Conv2dGeometry::new(dims4(x)?, dims4(weight)?, options)?;
     if has_kernels(x) {

@@ -46,7 +46,7 @@ impl CustomOp1 for Relu {
 
     #[cfg(feature = "cuda")]
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> CandleResult<(CudaStorage, Shape)> {
-        let result = on_cuda_floats!(device, x: layout => cuda::elementwise(&device, "relu", [&x])?);
+        let result = on_cuda_floats!(device, x: layout => cuda::RELU.of(&device, [&x])?);
         Ok((result, layout.shape().clone()))
     }
 
@@ -95,7 +95,7 @@ impl CustomOp2 for WherePositive {
         ly: &Layout,
     ) -> CandleResult<(CudaStorage, Shape)> {
         let result = on_cuda_floats!(device, g: lg, y: ly =>
-            cuda::elementwise(&device, "where_positive", [&g, &y])?);
+            cuda::WHERE_POSITIVE.of(&device, [&g, &y])?);
         Ok((result, lg.shape().clone()))
     }
 
