@@ -1,4 +1,4 @@
-//! `cargo xtask reproduce`: the classification experiments over several seeds, and a report on them.
+//! `cargo xtask reproduce`: the experiments over several seeds, and a report on them.
 //!
 //! [`plan`] says what to run, [`train`] how one run is started and what it answers, [`schedule`] starts them side by
 //! side. [`experiment`] turns the answers into rows and [`verdict`]s, [`report`] holds all of it, and [`document`] puts
@@ -27,7 +27,7 @@ use anyhow::{Context, Result, bail};
 
 use self::plan::{Files, Scale, SetPlan};
 use self::report::{Report, Skipped};
-use self::train::{Run, Trainer};
+use self::train::{Run, Task, Trainer};
 use crate::process;
 
 #[derive(clap::Args)]
@@ -35,7 +35,7 @@ pub(crate) struct Options {
     /// A few minutes: fewer epochs, points and sets.
     #[arg(long)]
     quick: bool,
-    /// One experiment (table, masks, mask-size, alpha, lazy, convergence) or one image set only.
+    /// One experiment (table, mixes, masks, mask-size, alpha, lazy, convergence) or one image set only.
     #[arg(long)]
     only: Option<String>,
     /// Where the image sets lie that are not drawn by the program itself.
@@ -50,7 +50,7 @@ pub(crate) struct Options {
     /// Print report.json to standard output as well.
     #[arg(long)]
     json: bool,
-    /// Arguments for every `pg-classify train`, such as `-- --weights resnet50.safetensors`.
+    /// Arguments for every run, such as `-- --weights resnet50.safetensors`.
     #[arg(last = true)]
     train: Vec<String>,
 }
@@ -69,8 +69,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let jobs = options.jobs.unwrap_or_else(process::cores).max(1);
     let out =
         std::path::absolute(&options.out).with_context(|| format!("bad --out {}", options.out.display()))?;
-    let binary = process::build_release("pg-classify", &[])?;
-    let trainer = Trainer { binary, files, extra: options.train.clone(), out: out.clone() };
+    let trainer = Trainer {
+        binaries: build(&runs)?,
+        workspace: process::workspace_root(),
+        files,
+        extra: options.train.clone(),
+        out: out.clone(),
+    };
     let results = schedule::run_all(&trainer, runs.into_iter().collect(), jobs);
 
     let report = Report {
@@ -90,6 +95,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         println!("{}", serde_json::to_string(&report)?);
     }
     Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds the programs of `runs`; returns their folder.
+fn build(runs: &BTreeSet<Run>) -> Result<PathBuf> {
+    let mut folder = None;
+    for task in Task::ALL.into_iter().filter(|task| runs.iter().any(|run| run.task == *task)) {
+        let binary = process::build_release(task.program(), &[])?;
+        folder = binary.parent().map(Path::to_path_buf);
+    }
+    folder.context("no run, or no folder of its program")
 }
 
 /// The sets whose images are there, the files of these, and what is skipped.
@@ -154,7 +169,7 @@ mod tests {
         std::fs::write(root.path().join("CUB_200_2011/images.txt"), "").unwrap();
         std::fs::create_dir(root.path().join("iwildcam_v2.0")).unwrap();
         let (present, files, skipped) = locate(plan::select(Scale::Full, None).unwrap(), Some(root.path()));
-        let folder = Files { root: Some(root.path().join("mnist10k")), edits: None };
+        let folder = Files { root: Some(root.path().join("mnist10k")), ..Files::default() };
         assert_eq!(files["decoy-mnist"], folder);
         assert!(
             skipped[1].to_string().starts_with("iwildcam-alia: no train_subset.csv in "),

@@ -1,11 +1,12 @@
-//! How soon a guided run reaches what the unguided one reaches at best.
+//! How soon a guided run reaches what the unguided one reaches at best, on the validation split.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// Validation accuracy over one run.
+/// What is validated (an accuracy) over one run.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Curve {
     pub(crate) seed: u64,
@@ -50,23 +51,19 @@ pub(crate) struct Reached {
     pub(crate) seconds: f64,
 }
 
-/// Reads a run's curve from its `results.csv` and `timings.csv`.
-pub(crate) fn read_curve(run: &Path, seed: u64) -> Result<Curve> {
-    #[derive(Deserialize)]
-    struct Epoch {
-        /// Empty after an epoch without validation.
-        val_top1: Option<f64>,
-    }
+/// Reads a run's curve from the column `validated` of its `results.csv`, and from its `timings.csv`.
+pub(crate) fn read_curve(run: &Path, validated: &str, seed: u64) -> Result<Curve> {
     #[derive(Deserialize)]
     struct Timing {
         seconds: f64,
     }
-    let epochs: Vec<Epoch> = read_rows(&run.join("results.csv"))?;
+    let epochs: Vec<BTreeMap<String, Option<f64>>> = read_rows(&run.join("results.csv"))?;
     let timings: Vec<Timing> = read_rows(&run.join("timings.csv"))?;
     let mut seconds = 0.0;
     let points = epochs.iter().zip(&timings).enumerate().filter_map(|(index, (epoch, timing))| {
         seconds += timing.seconds;
-        let accuracy = epoch.val_top1.filter(|accuracy| accuracy.is_finite())?;
+        // Empty after an epoch without validation.
+        let accuracy = epoch.get(validated)?.filter(|accuracy| accuracy.is_finite())?;
         Some(Point { epoch: index + 1, accuracy, seconds })
     });
     Ok(Curve { seed, points: points.collect() })
@@ -157,19 +154,20 @@ mod tests {
     #[test]
     fn curves_come_from_a_runs_files_with_seconds_summed() {
         let run = tempfile::tempdir().unwrap();
-        std::fs::write(run.path().join("results.csv"), "epoch,lr,val_top1\n1,0.1,0.25\n2,0.1,\n3,0.1,0.75\n")
-            .unwrap();
+        let results = "epoch,val_v2,val_top1\n1,0.1,0.25\n2,0.1,\n3,0.1,0.75\n";
+        std::fs::write(run.path().join("results.csv"), results).unwrap();
         std::fs::write(run.path().join("timings.csv"), "epoch,seconds\n1,2.5\n2,2.0\n3,1.0\n").unwrap();
-        let curve = read_curve(run.path(), 7).unwrap();
+        let curve = read_curve(run.path(), "val_top1", 7).unwrap();
         assert_eq!(curve.seed, 7);
         assert_eq!(curve.points[1], Point { epoch: 3, accuracy: 0.75, seconds: 5.5 });
+        assert_eq!(read_curve(run.path(), "val_v2", 7).unwrap().points.len(), 3);
     }
 
     #[test]
     fn a_broken_row_names_its_file() {
         let run = tempfile::tempdir().unwrap();
         std::fs::write(run.path().join("results.csv"), "epoch,val_top1\n0,much\n").unwrap();
-        let error = format!("{:#}", read_curve(run.path(), 0).unwrap_err());
+        let error = format!("{:#}", read_curve(run.path(), "val_top1", 0).unwrap_err());
         assert!(error.contains("results.csv") && error.contains("line: 2"), "{error}");
     }
 }

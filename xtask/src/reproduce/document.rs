@@ -34,12 +34,21 @@ pub(crate) struct Table {
 }
 
 /// Metrics of the first table of an experiment.
-const ACCURACIES: [Metric; 5] =
-    [Metric::Top1, Metric::Balanced, Metric::WorstGroup, Metric::Adjusted, Metric::TargetGradientShare];
+const ACCURACIES: [Metric; 10] = [
+    Metric::V2,
+    Metric::BoxAcc30,
+    Metric::BoxAcc50,
+    Metric::BoxAcc70,
+    Metric::LeakRatio,
+    Metric::Top1,
+    Metric::Balanced,
+    Metric::WorstGroup,
+    Metric::Adjusted,
+    Metric::TargetGradientShare,
+];
 
 pub(crate) fn of(report: &Report) -> Result<Vec<Block>> {
-    let mut blocks =
-        vec![Block::Heading(1, "Provenance guidance: classification".into()), Block::Text(summary(report))];
+    let mut blocks = vec![Block::Heading(1, "Provenance guidance".into()), Block::Text(summary(report))];
     if !report.failures.is_empty() {
         blocks.push(Block::Heading(2, "Failed runs".into()));
         let failures = report.failures.iter().map(|failure| format!("{}: {}", failure.run, failure.error));
@@ -227,9 +236,9 @@ fn convergence_blocks(convergence: &Convergence) -> Result<Vec<Block>> {
     Ok(vec![
         Block::Plot {
             svg: plot::race(convergence)?,
-            caption: "Validation accuracy by epoch: seeds thin, their mean thick.".into(),
+            caption: "The measure on the validation split by epoch: seeds thin, their mean thick.".into(),
         },
-        Block::Text("When the unguided run's best validation accuracy is first reached:".into()),
+        Block::Text("When the unguided run's best on the validation split is first reached:".into()),
         Block::Table(Table { head: head.map(Into::into).into(), rows }),
     ])
 }
@@ -248,7 +257,10 @@ fn how_to_repeat(report: &Report) -> Vec<Block> {
         Block::Heading(2, "How to repeat it".into()),
         Block::Text("All of it:".into()),
         Block::Code(vec![report.command.clone()]),
-        Block::Text("Single runs at their first seed (after `cargo build --release -p pg-classify`):".into()),
+        Block::Text(
+            "Single runs at their first seed (after `cargo build --release -p pg-classify -p pg-wsol`):"
+                .into(),
+        ),
         Block::Code(commands),
         Block::Text("Made with:".into()),
         Block::List(made_with),

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::convergence::{self, Curve};
 use super::plan::{Experiment, RowPlan, SetPlan, label};
-use super::report::{ExperimentReport, Picture, Row, SetReport, estimates};
+use super::report::{ExperimentReport, Metric, Picture, Row, SetReport, estimates};
 use super::schedule::Results;
-use super::train::{Outcome, Run, Trainer};
+use super::train::{Outcome, Run, Task, Trainer};
 use super::verdict::{self, Verdict};
 
 /// Example heat maps shown of each row.
@@ -19,7 +19,7 @@ pub(crate) fn assemble(set: &SetPlan, results: &Results, trainer: &Trainer) -> S
         let convergence = (*experiment == Experiment::Convergence).then(|| {
             let labelled = |label: &str| {
                 let plans = plans.iter().filter(|plan| plan.label == label);
-                plans.flat_map(|plan| curves(plan, results)).collect()
+                plans.flat_map(|plan| curves(plan, set.task, results)).collect()
             };
             convergence::race(labelled(label::UNGUIDED), labelled(label::TRUE))
         });
@@ -79,6 +79,7 @@ fn verdicts(experiment: Experiment, rows: &[Row], set: &SetPlan) -> Vec<Verdict>
         Experiment::Masks => {
             &[(label::TRUE, label::UNGUIDED), (label::TRUE, label::RANDOM), (label::TRUE, label::FULL)]
         }
+        Experiment::Mixes => return guided_and_not(rows, metric),
         Experiment::MaskSize => return vec![verdict::size_uncritical(rows, metric)],
         Experiment::Alpha => return vec![verdict::strength_uncritical(rows, metric)],
         Experiment::Lazy => {
@@ -96,14 +97,25 @@ fn verdicts(experiment: Experiment, rows: &[Row], set: &SetPlan) -> Vec<Verdict>
     verdicts
 }
 
+/// Each guided row against the same without guidance: it finds objects better, and its gradient leaks half as much.
+fn guided_and_not(rows: &[Row], metric: Metric) -> Vec<Verdict> {
+    let partner = |row: &Row| rows.iter().find(|other| other.label == label::with_guidance(&row.label));
+    let pairs = rows.iter().filter_map(|row| Some((row, partner(row)?)));
+    pairs
+        .flat_map(|(row, guided)| [verdict::greater(guided, row, metric), verdict::leak_halved(guided, row)])
+        .collect()
+}
+
 /// The curves of a row's runs; a run without readable curves has none.
-fn curves(plan: &RowPlan, results: &Results) -> Vec<Curve> {
+fn curves(plan: &RowPlan, task: Task, results: &Results) -> Vec<Curve> {
     let finished = plan.runs().filter_map(|run| Some((run.seed, results.outcome(&run)?.run_dir.clone())));
-    let read = finished.filter_map(|(seed, folder)| match convergence::read_curve(&folder, seed) {
-        Ok(curve) => Some(curve),
-        Err(error) => {
-            eprintln!("warning: {error:#}");
-            None
+    let read = finished.filter_map(|(seed, folder)| {
+        match convergence::read_curve(&folder, task.validated(), seed) {
+            Ok(curve) => Some(curve),
+            Err(error) => {
+                eprintln!("warning: {error:#}");
+                None
+            }
         }
     });
     read.collect()
@@ -143,8 +155,7 @@ mod tests {
 
     use super::*;
     use crate::reproduce::plan::{self, Scale};
-    use crate::reproduce::report::Metric;
-    use crate::reproduce::train::Mask;
+    use crate::reproduce::train::{Mask, Samples};
     use crate::reproduce::verdict::Finding;
 
     /// Everything that a set's plan asks for, answered by `answer`.
@@ -170,8 +181,13 @@ mod tests {
         };
         let results =
             Results::made_up(set.runs().map(|run| (run.clone(), outcome(&run))).collect::<BTreeMap<_, _>>());
-        let trainer =
-            Trainer { binary: "x".into(), files: BTreeMap::new(), extra: vec![], out: folder.into() };
+        let trainer = Trainer {
+            binaries: "x".into(),
+            workspace: "".into(),
+            files: BTreeMap::new(),
+            extra: vec![],
+            out: folder.into(),
+        };
         assemble(&set, &results, &trainer)
     }
 
@@ -181,7 +197,7 @@ mod tests {
         let report = answered("embedded", folder.path(), |run| {
             let noise = 0.001 * run.seed as f64;
             let gain = if run.mask == Mask::True && run.alpha > 0.0 { 0.2 } else { 0.0 };
-            Some(if run.edits { 0.6 + gain + noise } else { 0.3 + noise })
+            Some(if run.samples == Samples::Edits { 0.6 + gain + noise } else { 0.3 + noise })
         });
         let findings = |name: &str| {
             let experiment = report.experiments.iter().find(|experiment| experiment.name == name).unwrap();
@@ -231,9 +247,45 @@ mod tests {
     }
 
     #[test]
+    fn guidance_has_to_find_objects_better_and_to_halve_the_leak() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = plan::select(Scale::Full, Some("localization")).unwrap().swap_remove(0);
+        let outcome = |run: &Run| {
+            let noise = 0.001 * run.seed as f64;
+            let (v2, leak) = if run.alpha > 0.0 { (0.6, 0.3) } else { (0.5, 0.8) };
+            let run_dir = folder.path().join(run.name());
+            std::fs::create_dir_all(&run_dir).unwrap();
+            std::fs::write(run_dir.join("results.csv"), "epoch,val_v2,val_top1\n1,0.4,0.9\n2,0.5,0.9\n")
+                .unwrap();
+            std::fs::write(run_dir.join("timings.csv"), "epoch,seconds\n1,1\n2,1\n").unwrap();
+            Ok(Outcome {
+                test_v2: Some(v2 + noise),
+                leak_ratio: Some(leak + noise),
+                run_dir,
+                ..Outcome::default()
+            })
+        };
+        let results =
+            Results::made_up(set.runs().map(|run| (run.clone(), outcome(&run))).collect::<BTreeMap<_, _>>());
+        let (binaries, workspace) = ("x".into(), "".into());
+        let trainer =
+            Trainer { binaries, workspace, files: BTreeMap::new(), extra: vec![], out: folder.path().into() };
+        let report = assemble(&set, &results, &trainer);
+        let verdicts = &report.experiments[0].verdicts;
+        assert_eq!(verdicts.len(), 3 * 2);
+        assert!(verdicts.iter().all(|verdict| verdict.finding == Finding::Shown));
+        assert_eq!(verdicts[1].expectation, "cutmix + guidance leaks at most half as much as cutmix");
+        assert!(verdicts[1].text.starts_with("shown (37.6"), "{}", verdicts[1].text);
+        let race = report.experiments[2].convergence.as_ref().unwrap().by_seed[0];
+        assert_eq!((race.best, race.unguided.epochs), (0.5, 2), "MaxBoxAccV2 is raced for, not the accuracy");
+    }
+
+    #[test]
     fn a_failed_run_leaves_the_other_seeds() {
         let folder = tempfile::tempdir().unwrap();
-        let report = answered("embedded", folder.path(), |run| (run.edits || run.seed != 1).then_some(0.5));
+        let report = answered("embedded", folder.path(), |run| {
+            (run.samples == Samples::Edits || run.seed != 1).then_some(0.5)
+        });
         let baseline = &report.experiments[0].rows[0];
         assert_eq!(baseline.seeds, [0, 2, 3, 4, 5, 6]);
         assert_eq!(baseline.planned, 7);

@@ -5,81 +5,127 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 
 use super::report::Metric;
-use super::train::{Lazy, Mask, Run};
+use super::train::{Lazy, Mask, Run, Samples, Synth, Task};
 
 /// The image sets, in the order of the report.
-const SETS: [Set; 5] = [
+const SETS: [Set; 7] = [
     Set {
         dataset: "embedded",
+        task: Task::Classification,
         title: "Embedded set: animals with a spurious cue",
         images: Images::Drawn,
         headline: Metric::WorstGroup,
         alpha: 10.0,
         full: Budget { epochs: 16, seeds: 7, sweep_seeds: 3 },
         quick: Some(Budget { epochs: 12, seeds: 3, sweep_seeds: 3 }),
-        experiments: &Experiment::ALL,
+        by_name: false,
+        experiments: &Experiment::OF_EDITS,
         wrong_masks_help: false,
         paper: None,
     },
     Set {
         dataset: "decoy-mnist",
+        task: Task::Classification,
         title: "Decoy-MNIST: digits with a grey patch that gives the class away in training",
         images: Images::Files {
             folders: &["", "mnist", "mnist10k", "MNIST/raw"],
             marker: "t10k-images-idx3-ubyte",
-            edited: false,
+            beside: None,
         },
         headline: Metric::Top1,
         alpha: 1.0,
         full: Budget { epochs: 15, seeds: 3, sweep_seeds: 3 },
         quick: None,
+        by_name: false,
         experiments: &[Experiment::Masks, Experiment::Lazy],
         wrong_masks_help: true,
         paper: None,
     },
     Set {
         dataset: "waterbirds-alia",
+        task: Task::Classification,
         title: "Waterbirds with ALIA's edits",
         images: Images::Files {
             folders: &["waterbirds-alia", "waterbirds_v1.0", "waterbird_complete95_forest2water2"],
             marker: "metadata.csv",
-            edited: true,
+            beside: Some(Beside::Edits),
         },
         headline: Metric::Balanced,
         alpha: 0.05,
         full: Budget { epochs: 30, seeds: 3, sweep_seeds: 3 },
         quick: None,
+        by_name: false,
         experiments: &[Experiment::Table],
         wrong_masks_help: false,
         paper: Some([0.622, 0.714, 0.807]),
     },
     Set {
         dataset: "iwildcam-alia",
+        task: Task::Classification,
         title: "iWildCam with ALIA's edits",
         images: Images::Files {
             folders: &["iwildcam-alia", "iwildcam_v2.0"],
             marker: "train_subset.csv",
-            edited: true,
+            beside: Some(Beside::Edits),
         },
         headline: Metric::Top1,
         alpha: 0.05,
         full: Budget { epochs: 30, seeds: 3, sweep_seeds: 3 },
         quick: None,
+        by_name: false,
         experiments: &[Experiment::Table],
         wrong_masks_help: false,
         paper: Some([0.750, 0.835, 0.844]),
     },
     Set {
         dataset: "cub",
+        task: Task::Classification,
         title: "CUB-200-2011 with ALIA's edits",
-        images: Images::Files { folders: &["cub", "CUB_200_2011"], marker: "images.txt", edited: true },
+        images: Images::Files {
+            folders: &["cub", "CUB_200_2011"],
+            marker: "images.txt",
+            beside: Some(Beside::Edits),
+        },
         headline: Metric::Top1,
         alpha: 0.05,
         full: Budget { epochs: 30, seeds: 3, sweep_seeds: 3 },
         quick: None,
+        by_name: false,
         experiments: &[Experiment::Table],
         wrong_masks_help: false,
         paper: Some([0.708, 0.717, 0.720]),
+    },
+    Set {
+        dataset: "localization",
+        task: Task::Localization,
+        title: "Embedded localisation set: animals anywhere, to be found without boxes",
+        images: Images::Drawn,
+        headline: Metric::V2,
+        alpha: 0.1,
+        full: Budget { epochs: 20, seeds: 3, sweep_seeds: 3 },
+        quick: None,
+        by_name: true,
+        experiments: &[Experiment::Mixes, Experiment::Masks, Experiment::Convergence],
+        wrong_masks_help: false,
+        paper: None,
+    },
+    Set {
+        dataset: "cub-localization",
+        task: Task::Localization,
+        title: "CUB-200-2011, localised by VGG16 without boxes",
+        images: Images::Files {
+            folders: &["cub", "CUB_200_2011"],
+            marker: "images",
+            beside: Some(Beside::Metadata),
+        },
+        headline: Metric::V2,
+        alpha: 0.05,
+        full: Budget { epochs: 50, seeds: 3, sweep_seeds: 3 },
+        quick: None,
+        by_name: true,
+        experiments: &[Experiment::Mixes, Experiment::Masks],
+        wrong_masks_help: false,
+        paper: None,
     },
 ];
 
@@ -96,6 +142,7 @@ const QUICK_MASK_AREAS: [f64; 3] = [0.7, 1.0, 1.3];
 /// An image set as the table above has it.
 struct Set {
     dataset: &'static str,
+    task: Task,
     title: &'static str,
     images: Images,
     /// What the experiments are judged by.
@@ -104,6 +151,8 @@ struct Set {
     full: Budget,
     /// None: left out of `--quick`, unless asked for by name.
     quick: Option<Budget>,
+    /// Left out of everything that does not ask for it by name: it takes longer than all others.
+    by_name: bool,
     experiments: &'static [Experiment],
     /// Whether a random and a full mask are expected between no guidance and the true mask, not only below the latter:
     /// so where the spurious cue is concentrated in a small region, which any penalty on the gradient weakens.
@@ -124,8 +173,8 @@ struct Budget {
 impl Budget {
     fn seeds_of(self, experiment: Experiment) -> u64 {
         match experiment {
-            Experiment::Table | Experiment::Masks | Experiment::Lazy | Experiment::Convergence => self.seeds,
             Experiment::MaskSize | Experiment::Alpha => self.sweep_seeds,
+            _ => self.seeds,
         }
     }
 }
@@ -135,17 +184,30 @@ impl Budget {
 enum Images {
     /// The program draws them.
     Drawn,
-    /// Files, in the first of these folders of the data root that holds one whose name starts with `marker`. The edits
-    /// of an `edited` set are files, too, and listed by [`MANIFEST`] in its folder.
-    Files { folders: &'static [&'static str], marker: &'static str, edited: bool },
+    /// Files, in the first of these folders of the data root that holds one whose name starts with `marker`.
+    Files { folders: &'static [&'static str], marker: &'static str, beside: Option<Beside> },
+}
+
+/// What else a set's folder holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// A [`MANIFEST`] of edits, which are files, too.
+    Edits,
+    /// [`METADATA`]: the lists of wsolevaluation; the images are in [`IMAGES`].
+    Metadata,
 }
 
 /// The manifest of a set's edits.
 const MANIFEST: &str = "edits.csv";
+/// The folder of wsolevaluation's lists.
+const METADATA: &str = "metadata";
+/// The folder of the images that they list.
+const IMAGES: &str = "images";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Experiment {
     Table,
+    Mixes,
     Masks,
     MaskSize,
     Alpha,
@@ -154,12 +216,16 @@ pub(crate) enum Experiment {
 }
 
 impl Experiment {
-    const ALL: [Self; 6] =
+    const ALL: [Self; 7] =
+        [Self::Table, Self::Mixes, Self::Masks, Self::MaskSize, Self::Alpha, Self::Lazy, Self::Convergence];
+    /// Those of a classifier that is trained on edits.
+    const OF_EDITS: [Self; 6] =
         [Self::Table, Self::Masks, Self::MaskSize, Self::Alpha, Self::Lazy, Self::Convergence];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Table => "table",
+            Self::Mixes => "mixes",
             Self::Masks => "masks",
             Self::MaskSize => "mask-size",
             Self::Alpha => "alpha",
@@ -171,6 +237,7 @@ impl Experiment {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Table => "Do edits help, and does guidance help beyond them?",
+            Self::Mixes => "Does guidance by the mix find objects better?",
             Self::Masks => "Does the mask matter?",
             Self::MaskSize => "How exact must the mask be?",
             Self::Alpha => "How strong should the guidance be?",
@@ -193,11 +260,14 @@ pub(crate) struct Files {
     pub(crate) root: Option<PathBuf>,
     /// The manifest of its edits.
     pub(crate) edits: Option<PathBuf>,
+    /// The folder of its lists of images and boxes.
+    pub(crate) metadata: Option<PathBuf>,
 }
 
 /// What is run on one image set.
 pub(crate) struct SetPlan {
     pub(crate) dataset: &'static str,
+    pub(crate) task: Task,
     pub(crate) title: &'static str,
     pub(crate) headline: Metric,
     pub(crate) alpha: f64,
@@ -229,7 +299,7 @@ impl RowPlan {
 
 /// The plans at `scale`, of all or of those sets and experiments that `only` names.
 pub(crate) fn select(scale: Scale, only: Option<&str>) -> anyhow::Result<Vec<SetPlan>> {
-    let left_out = |set: &Set| scale == Scale::Quick && set.quick.is_none();
+    let left_out = |set: &Set| set.by_name || (scale == Scale::Quick && set.quick.is_none());
     let Some(name) = only else {
         return Ok(SETS.iter().map(|set| set.plan(scale, set.experiments, left_out(set))).collect());
     };
@@ -253,6 +323,7 @@ impl Set {
         };
         SetPlan {
             dataset: self.dataset,
+            task: self.task,
             title: self.title,
             headline: self.headline,
             alpha: self.alpha,
@@ -267,13 +338,17 @@ impl Set {
     fn rows(&self, experiment: Experiment, scale: Scale, budget: Budget) -> Vec<RowPlan> {
         let (epochs, seeds) = (budget.epochs, budget.seeds_of(experiment));
         let row = |label: &str, run: Run| RowPlan { label: label.into(), x: None, paper: None, run, seeds };
-        let edits = || Run::edits(self.dataset, epochs, 0);
-        let guided = |alpha: f64| Run::guided(self.dataset, alpha, epochs, 0);
+        // Where images are mixed, CutMix stands for all ways.
+        let guided = |alpha: f64| match self.task {
+            Task::Classification => Run::guided(self.dataset, alpha, epochs, 0),
+            Task::Localization => self.mixed(Synth::Cut, alpha, epochs),
+        };
+        let unguided = || guided(0.0);
         match experiment {
             Experiment::Table => {
                 let mut rows = [
                     row(label::BASELINE, Run::baseline(self.dataset, epochs, 0)),
-                    row(label::EDITS, edits()),
+                    row(label::EDITS, unguided()),
                     row(label::GUIDED, guided(self.alpha)),
                 ];
                 for (index, row) in rows.iter_mut().enumerate() {
@@ -281,10 +356,11 @@ impl Set {
                 }
                 rows.into()
             }
+            Experiment::Mixes => self.mixes(epochs, seeds),
             Experiment::Masks => {
                 let masked = |mask| Run { mask, ..guided(self.alpha) };
                 vec![
-                    row(label::UNGUIDED, edits()),
+                    row(label::UNGUIDED, unguided()),
                     row(label::RANDOM, masked(Mask::Random)),
                     row(label::FULL, masked(Mask::Full)),
                     row(label::TRUE, masked(Mask::True)),
@@ -304,7 +380,7 @@ impl Set {
                     x: Some(alpha),
                     ..row(&format!("alpha {alpha}"), guided(alpha))
                 };
-                std::iter::once(row(label::UNGUIDED, edits())).chain(alphas.iter().map(strong)).collect()
+                std::iter::once(row(label::UNGUIDED, unguided())).chain(alphas.iter().map(strong)).collect()
             }
             Experiment::Lazy => {
                 let ways = if scale == Scale::Quick { &QUICK_LAZY[..] } else { &LAZY };
@@ -312,14 +388,55 @@ impl Set {
                 ways.iter().map(lazy).collect()
             }
             Experiment::Convergence => {
-                vec![row(label::UNGUIDED, edits()), row(label::TRUE, guided(self.alpha))]
+                vec![row(label::UNGUIDED, unguided()), row(label::TRUE, guided(self.alpha))]
             }
         }
     }
 }
 
+impl Set {
+    /// Images alone, and each way to mix them without and with guidance.
+    fn mixes(&self, epochs: usize, seeds: u64) -> Vec<RowPlan> {
+        let row = |label: &str, paper, run| RowPlan { label: label.into(), x: None, paper, run, seeds };
+        let alone = Run { samples: Samples::Originals, ..self.mixed(Synth::Cut, 0.0, epochs) };
+        let mut rows = vec![row(label::ALONE, None, Run { recipe: self.recipe(None), ..alone })];
+        for synth in Synth::ALL {
+            let (without, with) = self.paper_of_mixes(synth).unzip();
+            let name = synth.to_string();
+            rows.push(row(&name, without, self.mixed(synth, 0.0, epochs)));
+            rows.push(row(&label::with_guidance(&name), with, self.mixed(synth, self.alpha, epochs)));
+        }
+        rows
+    }
+
+    fn mixed(&self, synth: Synth, alpha: f64, epochs: usize) -> Run {
+        Run { recipe: self.recipe(Some(synth)), ..Run::mixes(self.dataset, synth, alpha, epochs, 0) }
+    }
+
+    /// Published settings for photographs. Those of CutMix are its own.
+    fn recipe(&self, synth: Option<Synth>) -> Option<&'static str> {
+        match (self.images, synth) {
+            (Images::Drawn, _) => None,
+            (_, Some(Synth::Cut)) => Some("recipes/wsol/cub-vgg16-cutmix.toml"),
+            _ => Some("recipes/wsol/cub-vgg16-cam.toml"),
+        }
+    }
+
+    /// The paper's MaxBoxAccV2 of VGG16 on CUB, without and with guidance.
+    fn paper_of_mixes(&self, synth: Synth) -> Option<(f64, f64)> {
+        (self.dataset == "cub-localization" && synth == Synth::Cut).then_some((0.623, 0.651))
+    }
+}
+
 /// What the rows are called.
 pub(crate) mod label {
+    pub(crate) const ALONE: &str = "images alone";
+
+    /// A row beside the row `unguided`.
+    pub(crate) fn with_guidance(unguided: &str) -> String {
+        format!("{unguided} + guidance")
+    }
+
     pub(crate) const BASELINE: &str = "originals only";
     pub(crate) const EDITS: &str = "edits";
     pub(crate) const GUIDED: &str = "edits + guidance";
@@ -338,9 +455,9 @@ impl SetPlan {
     /// Where the set's files lie; or why it cannot be run.
     pub(crate) fn locate(&self, data_root: Option<&Path>) -> Result<Files, String> {
         if self.left_out {
-            return Err("left out of --quick (ask for it with --only)".into());
+            return Err(format!("left out, since it takes long (ask for it with --only {})", self.dataset));
         }
-        let Images::Files { folders, marker, edited } = self.images else { return Ok(Files::default()) };
+        let Images::Files { folders, marker, beside } = self.images else { return Ok(Files::default()) };
         let data_root = data_root.ok_or("needs --data-root")?;
         let found = folders.iter().map(|folder| data_root.join(folder)).find(|folder| holds(folder, marker));
         let root = found.ok_or_else(|| {
@@ -348,15 +465,32 @@ impl SetPlan {
                 folders.iter().map(|folder| data_root.join(folder).display().to_string()).collect();
             format!("no {marker} in {}", looked.join(", "))
         })?;
-        let edits = edited.then(|| root.join(MANIFEST)).filter(|manifest| manifest.is_file());
-        Ok(Files { root: Some(root), edits })
+        match beside {
+            None => Ok(Files { root: Some(root), ..Files::default() }),
+            Some(Beside::Edits) => {
+                let edits = Some(root.join(MANIFEST)).filter(|manifest| manifest.is_file());
+                Ok(Files { root: Some(root), edits, metadata: None })
+            }
+            Some(Beside::Metadata) => {
+                let metadata = root.join(METADATA);
+                if !metadata.is_dir() {
+                    return Err(format!(
+                        "no folder {METADATA} (the lists of wsolevaluation) in {}",
+                        root.display()
+                    ));
+                }
+                Ok(Files { root: Some(root.join(IMAGES)), edits: None, metadata: Some(metadata) })
+            }
+        }
     }
 
     /// Drops the rows that need edits where no manifest lists any, and says so.
     pub(crate) fn drop_rows_without(&mut self, files: &Files) -> Option<String> {
-        let (Images::Files { edited: true, .. }, None) = (self.images, &files.edits) else { return None };
+        let (Images::Files { beside: Some(Beside::Edits), .. }, None) = (self.images, &files.edits) else {
+            return None;
+        };
         for (_, rows) in &mut self.experiments {
-            rows.retain(|row| !row.run.edits);
+            rows.retain(|row| row.run.samples != Samples::Edits);
         }
         let folder = files.root.as_deref().unwrap_or(Path::new("")).display();
         Some(format!(
@@ -427,6 +561,49 @@ mod tests {
         let others = |values: &[f64], shared: f64| values.iter().filter(|value| **value != shared).count();
         let swept = others(&ALPHAS, plan.alpha) + others(&MASK_AREAS, 1.0);
         assert_eq!(unique.len(), (5 + LAZY.len() - 1) * 7 + swept * 3);
+    }
+
+    #[test]
+    fn every_way_to_mix_runs_without_and_with_guidance() {
+        let plan = &select(Scale::Full, Some("localization")).unwrap()[0];
+        assert!(!plan.left_out, "asked for by name");
+        assert!(
+            select(Scale::Full, None).unwrap().iter().any(|set| set.dataset == plan.dataset && set.left_out)
+        );
+        let (experiment, rows) = &plan.experiments[0];
+        assert_eq!((*experiment, rows.len()), (Experiment::Mixes, 7));
+        for row in rows.iter().filter(|row| row.run.samples != Samples::Originals && row.run.alpha == 0.0) {
+            let guided = rows.iter().find(|other| other.label == label::with_guidance(&row.label)).unwrap();
+            assert_eq!(Run { alpha: 0.0, ..guided.run.clone() }, row.run);
+            assert_eq!(guided.run.alpha, plan.alpha);
+        }
+        assert!(plan.runs().all(|run| run.task == Task::Localization && run.recipe.is_none()));
+    }
+
+    #[test]
+    fn photographs_are_localised_with_published_settings() {
+        let plan = &select(Scale::Full, Some("cub-localization")).unwrap()[0];
+        let rows = &plan.experiments[0].1;
+        let papers: Vec<(&str, f64)> =
+            rows.iter().filter_map(|row| Some((row.label.as_str(), row.paper?))).collect();
+        assert_eq!(papers, [("cutmix", 0.623), ("cutmix + guidance", 0.651)]);
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        for run in plan.runs() {
+            assert!(Path::new(root).join(run.recipe.unwrap()).is_file(), "{run:?}");
+        }
+    }
+
+    #[test]
+    fn images_and_their_lists_lie_in_one_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let plan = &select(Scale::Full, Some("cub-localization")).unwrap()[0];
+        let cub = root.path().join("CUB_200_2011");
+        std::fs::create_dir_all(cub.join("images")).unwrap();
+        let reason = plan.locate(Some(root.path())).unwrap_err();
+        assert!(reason.starts_with("no folder metadata (the lists of wsolevaluation) in "), "{reason}");
+        std::fs::create_dir(cub.join("metadata")).unwrap();
+        let files = plan.locate(Some(root.path())).unwrap();
+        assert_eq!((files.root, files.metadata), (Some(cub.join("images")), Some(cub.join("metadata"))));
     }
 
     #[test]

@@ -116,7 +116,7 @@ pub(crate) fn race(convergence: &Convergence) -> Result<String> {
         let mut chart =
             chart(area).build_cartesian_2d(0.0..epochs + 0.5, padded(100.0 * low, 100.0 * high))?;
         let mut mesh = chart.configure_mesh();
-        style(&mut mesh, "validation top-1, %").x_desc("epochs").x_label_formatter(&|x| short(*x)).draw()?;
+        style(&mut mesh, "validation split, %").x_desc("epochs").x_label_formatter(&|x| short(*x)).draw()?;
         let line = |points: &[Point]| {
             points.iter().map(|p| (p.epoch as f64, 100.0 * p.accuracy)).collect::<Vec<_>>()
         };

@@ -144,11 +144,16 @@ pub(crate) enum Metric {
     LossPg,
     TargetGradientShare,
     ConstantTop1,
+    V2,
+    BoxAcc30,
+    BoxAcc50,
+    BoxAcc70,
+    LeakRatio,
     Seconds,
 }
 
 impl Metric {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Top1,
         Self::Balanced,
         Self::WorstGroup,
@@ -158,6 +163,11 @@ impl Metric {
         Self::LossPg,
         Self::TargetGradientShare,
         Self::ConstantTop1,
+        Self::V2,
+        Self::BoxAcc30,
+        Self::BoxAcc50,
+        Self::BoxAcc70,
+        Self::LeakRatio,
         Self::Seconds,
     ];
 
@@ -173,6 +183,11 @@ impl Metric {
             Self::LossPg => "L_PG",
             Self::TargetGradientShare => "gradient on the target, %",
             Self::ConstantTop1 => "constant answer, %",
+            Self::V2 => "MaxBoxAccV2, %",
+            Self::BoxAcc30 => "overlap .3, %",
+            Self::BoxAcc50 => "overlap .5, %",
+            Self::BoxAcc70 => "overlap .7, %",
+            Self::LeakRatio => "leak ratio",
             Self::Seconds => "seconds a run",
         }
     }
@@ -185,13 +200,14 @@ impl Metric {
             Self::WorstGroup => "worst-group accuracy",
             Self::Adjusted => "adjusted accuracy",
             Self::ValTop1 => "validation accuracy",
+            Self::V2 => "MaxBoxAccV2",
             other => other.title(),
         }
     }
 
     /// Whether it is a share of 1, shown in percent.
     pub(crate) fn is_share(self) -> bool {
-        !matches!(self, Self::LossCls | Self::LossPg | Self::Seconds)
+        !matches!(self, Self::LossCls | Self::LossPg | Self::LeakRatio | Self::Seconds)
     }
 
     pub(crate) fn of(self, outcome: &Outcome) -> Option<f64> {
@@ -205,6 +221,11 @@ impl Metric {
             Self::LossPg => outcome.loss_pg,
             Self::TargetGradientShare => outcome.target_gradient_share,
             Self::ConstantTop1 => outcome.constant_top1,
+            Self::V2 => outcome.test_v2,
+            Self::BoxAcc30 => outcome.test_box_acc_30,
+            Self::BoxAcc50 => outcome.test_box_acc_50,
+            Self::BoxAcc70 => outcome.test_box_acc_70,
+            Self::LeakRatio => outcome.leak_ratio,
             Self::Seconds => Some(outcome.seconds),
         }
     }

@@ -111,10 +111,11 @@ if [ "$2" = 2 ]; then echo "cannot read images" >&2; exit 1; fi
 echo "a log line"
 echo "{\"test_top1\":0.$2,\"epochs\":1,\"seconds\":1,\"run_dir\":\"x\"}"
 "#;
-        let binary = folder.join("stand-in");
+        let binary = folder.join("pg-classify");
         std::fs::write(&binary, script).unwrap();
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
-        Trainer { binary, files: BTreeMap::new(), extra: vec![], out: folder.into() }
+        let (binaries, workspace) = (folder.into(), folder.into());
+        Trainer { binaries, workspace, files: BTreeMap::new(), extra: vec![], out: folder.into() }
     }
 
     #[cfg(unix)]

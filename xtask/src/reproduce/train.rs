@@ -54,11 +54,82 @@ impl fmt::Display for Lazy {
     }
 }
 
+/// The program that trains, and what it is asked to learn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Task {
+    Classification,
+    Localization,
+}
+
+impl Task {
+    pub(crate) const ALL: [Self; 2] = [Self::Classification, Self::Localization];
+
+    /// The package and its binary.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Self::Classification => "pg-classify",
+            Self::Localization => "pg-wsol",
+        }
+    }
+
+    /// What is measured on the validation split after each epoch, in `results.csv`.
+    pub(crate) fn validated(self) -> &'static str {
+        match self {
+            Self::Classification => "val_top1",
+            Self::Localization => "val_v2",
+        }
+    }
+}
+
+/// What a run is trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Samples {
+    Originals,
+    /// Originals and their edits.
+    Edits,
+    Mixes(Synth),
+}
+
+/// How two images are mixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Synth {
+    Cut,
+    Resize,
+    Puzzle,
+}
+
+impl Synth {
+    pub(crate) const ALL: [Self; 3] = [Self::Cut, Self::Resize, Self::Puzzle];
+}
+
+impl fmt::Display for Synth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Synth::Cut => "cutmix",
+            Synth::Resize => "resizemix",
+            Synth::Puzzle => "puzzlemix",
+        })
+    }
+}
+
+impl fmt::Display for Samples {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Samples::Originals => f.write_str("originals"),
+            Samples::Edits => f.write_str("edits"),
+            Samples::Mixes(synth) => synth.fmt(f),
+        }
+    }
+}
+
 /// The arguments of a run. Equal runs are trained once, whichever experiments ask for them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Run {
     pub(crate) dataset: &'static str,
-    pub(crate) edits: bool,
+    pub(crate) task: Task,
+    /// A file of settings, in the workspace; what the run itself says goes over it.
+    pub(crate) recipe: Option<&'static str>,
+    pub(crate) samples: Samples,
     /// Strength of the guidance; 0 trains without.
     pub(crate) alpha: f64,
     pub(crate) mask: Mask,
@@ -70,32 +141,47 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Originals only.
+    /// A classifier trained on originals only.
     pub(crate) fn baseline(dataset: &'static str, epochs: usize, seed: u64) -> Self {
-        let (mask, mask_area, lazy) = (Mask::True, 1.0, Lazy::Never);
-        Self { dataset, edits: false, alpha: 0.0, mask, mask_area, lazy, epochs, seed }
+        Self {
+            dataset,
+            task: Task::Classification,
+            recipe: None,
+            samples: Samples::Originals,
+            alpha: 0.0,
+            mask: Mask::True,
+            mask_area: 1.0,
+            lazy: Lazy::Never,
+            epochs,
+            seed,
+        }
     }
 
-    /// Originals and edits, without guidance.
+    /// On originals and edits, without guidance.
     pub(crate) fn edits(dataset: &'static str, epochs: usize, seed: u64) -> Self {
-        Self { edits: true, ..Self::baseline(dataset, epochs, seed) }
+        Self { samples: Samples::Edits, ..Self::baseline(dataset, epochs, seed) }
     }
 
-    /// Originals and edits, guided by the true masks.
+    /// On originals and edits, guided by the true masks.
     pub(crate) fn guided(dataset: &'static str, alpha: f64, epochs: usize, seed: u64) -> Self {
         Self { alpha, ..Self::edits(dataset, epochs, seed) }
     }
 
+    /// A network that has to find objects, trained on mixes, guided if `alpha` is above 0.
+    pub(crate) fn mixes(dataset: &'static str, synth: Synth, alpha: f64, epochs: usize, seed: u64) -> Self {
+        let (task, samples) = (Task::Localization, Samples::Mixes(synth));
+        Self { task, samples, alpha, ..Self::baseline(dataset, epochs, seed) }
+    }
+
     /// A name that no other run has, fit for a folder.
     pub(crate) fn name(&self) -> String {
-        let Self { dataset, edits, alpha, mask, mask_area, lazy, epochs, seed } = self;
-        let edits = if *edits { "edits" } else { "originals" };
+        let Self { dataset, task: _, recipe: _, samples, alpha, mask, mask_area, lazy, epochs, seed } = self;
         let lazy = match lazy {
             Lazy::Never => String::new(),
             Lazy::EverySteps(steps) => format!("-every{steps}"),
             Lazy::Fraction(share) => format!("-fraction{share}"),
         };
-        format!("{dataset}-{edits}-alpha{alpha}-{mask}-area{mask_area}{lazy}-epochs{epochs}-seed{seed}")
+        format!("{dataset}-{samples}-alpha{alpha}-{mask}-area{mask_area}{lazy}-epochs{epochs}-seed{seed}")
     }
 }
 
@@ -110,8 +196,9 @@ impl PartialOrd for Run {
 /// Seed by seed, so that an early look at the runs finds every experiment begun.
 impl Ord for Run {
     fn cmp(&self, other: &Self) -> Ordering {
-        (self.seed, self.dataset, self.edits, self.mask, self.epochs)
-            .cmp(&(other.seed, other.dataset, other.edits, other.mask, other.epochs))
+        let order = |run: &Self| (run.seed, run.dataset, run.samples, run.mask, run.epochs);
+        order(self)
+            .cmp(&order(other))
             .then(self.alpha.total_cmp(&other.alpha))
             .then(self.mask_area.total_cmp(&other.mask_area))
             .then_with(|| self.lazy.to_string().cmp(&other.lazy.to_string()))
@@ -133,12 +220,20 @@ pub(crate) struct Outcome {
     pub(crate) seconds: f64,
     pub(crate) constant_top1: Option<f64>,
     pub(crate) target_gradient_share: Option<f64>,
+    pub(crate) test_v2: Option<f64>,
+    pub(crate) test_box_acc_30: Option<f64>,
+    pub(crate) test_box_acc_50: Option<f64>,
+    pub(crate) test_box_acc_70: Option<f64>,
+    pub(crate) leak_ratio: Option<f64>,
     pub(crate) run_dir: PathBuf,
 }
 
-/// Starts runs of one binary.
+/// Starts runs.
 pub(crate) struct Trainer {
-    pub(crate) binary: PathBuf,
+    /// The folder of the binaries.
+    pub(crate) binaries: PathBuf,
+    /// The folder that the paths of recipes start from.
+    pub(crate) workspace: PathBuf,
     /// Where the files of each set lie.
     pub(crate) files: BTreeMap<&'static str, Files>,
     /// Further arguments of every run.
@@ -150,16 +245,33 @@ pub(crate) struct Trainer {
 impl Trainer {
     /// The command of `run`, on one thread.
     pub(crate) fn command(&self, run: &Run) -> Command {
-        let mut command = Command::new(&self.binary);
-        command.args(["train", "--dataset", run.dataset]);
+        let mut command = Command::new(self.binaries.join(run.task.program()));
+        command.arg("train");
         let files = self.files.get(run.dataset);
+        if run.task == Task::Classification {
+            command.args(["--dataset", run.dataset]);
+        }
         if let Some(root) = files.and_then(|files| files.root.as_ref()) {
             command.arg("--data-root").arg(root);
         }
-        if !run.edits {
-            command.arg("--no-edits");
-        } else if let Some(manifest) = files.and_then(|files| files.edits.as_ref()) {
-            command.arg("--edits").arg(manifest);
+        if let Some(metadata) = files.and_then(|files| files.metadata.as_ref()) {
+            command.arg("--metadata").arg(metadata);
+        }
+        if let Some(recipe) = run.recipe {
+            command.arg("--config").arg(self.workspace.join(recipe));
+        }
+        match run.samples {
+            Samples::Originals => {
+                command.args((run.task == Task::Classification).then_some("--no-edits"));
+            }
+            Samples::Edits => {
+                if let Some(manifest) = files.and_then(|files| files.edits.as_ref()) {
+                    command.arg("--edits").arg(manifest);
+                }
+            }
+            Samples::Mixes(synth) => {
+                command.args(["--synth", &synth.to_string()]);
+            }
         }
         command.args(["--alpha", &run.alpha.to_string(), "--mask", &run.mask.to_string()]);
         if run.mask_area != 1.0 {
@@ -190,7 +302,8 @@ impl Trainer {
     /// The command that repeats `run` in the workspace's root, wherever the report went.
     pub(crate) fn command_to_repeat(&self, run: &Run) -> String {
         let portable = Self {
-            binary: "target/release/pg-classify".into(),
+            binaries: "target/release".into(),
+            workspace: PathBuf::new(),
             files: self.files.clone(),
             extra: self.extra.clone(),
             out: "reproduce".into(),
@@ -212,15 +325,15 @@ impl Trainer {
 mod tests {
     use super::*;
 
-    fn trainer(binary: &str) -> Trainer {
+    fn trainer(binaries: &str) -> Trainer {
+        let files = |root: &str| Files { root: Some(root.into()), ..Files::default() };
         Trainer {
-            binary: binary.into(),
+            binaries: binaries.into(),
+            workspace: "checkout".into(),
             files: BTreeMap::from([
-                ("decoy-mnist", Files { root: Some("my data".into()), edits: None }),
-                (
-                    "waterbirds-alia",
-                    Files { root: Some("birds".into()), edits: Some("birds/edits.csv".into()) },
-                ),
+                ("decoy-mnist", files("my data")),
+                ("waterbirds-alia", Files { edits: Some("birds/edits.csv".into()), ..files("birds") }),
+                ("cub-localization", Files { metadata: Some("cub/metadata".into()), ..files("cub/images") }),
             ]),
             extra: vec!["--batch".into(), "32".into()],
             out: "out".into(),
@@ -250,6 +363,21 @@ mod tests {
     }
 
     #[test]
+    fn mixes_are_made_by_the_other_program() {
+        let run = Run::mixes("cub-localization", Synth::Cut, 0.05, 15, 1);
+        assert_eq!(
+            trainer("x").command_to_repeat(&run),
+            "target/release/pg-wsol train --data-root cub/images --metadata cub/metadata \
+             --synth cutmix --alpha 0.05 --mask true --epochs 15 --seed 1 --threads 1 --batch 32 \
+             --out reproduce/runs/cub-localization-cutmix-alpha0.05-true-area1-epochs15-seed1 --json"
+        );
+        let alone = Run { samples: Samples::Originals, recipe: Some("recipes/wsol/cub.toml"), ..run };
+        let line = process::shell_line(&trainer("x").command(&alone));
+        assert!(line.contains("--config checkout/recipes/wsol/cub.toml"), "{line}");
+        assert!(!line.contains("--synth") && !line.contains("--no-edits"), "{line}");
+    }
+
+    #[test]
     fn a_manifest_goes_to_the_runs_with_edits_alone() {
         let line = |run: &Run| process::shell_line(&trainer("x").command(run));
         let edits = line(&Run::edits("waterbirds-alia", 1, 0));
@@ -260,8 +388,10 @@ mod tests {
 
     #[test]
     fn a_process_that_answers_something_else_is_an_error() {
-        let error = trainer("echo").train(&Run::baseline("cub", 1, 0)).unwrap_err();
-        assert!(format!("{error:#}").contains("echo train --dataset cub"), "{error:#}");
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/bin/echo", folder.path().join("pg-classify")).unwrap();
+        let error = trainer(&folder.path().to_string_lossy()).train(&Run::baseline("cub", 1, 0)).unwrap_err();
+        assert!(format!("{error:#}").contains("pg-classify train --dataset cub"), "{error:#}");
     }
 
     #[test]
@@ -275,7 +405,9 @@ mod tests {
             Run { lazy: Lazy::EverySteps(2), ..run.clone() },
             Run { lazy: Lazy::Fraction(0.5), ..run.clone() },
             Run { epochs: 13, ..run.clone() },
-            Run { edits: false, ..run.clone() },
+            Run { samples: Samples::Originals, ..run.clone() },
+            Run { samples: Samples::Mixes(Synth::Cut), ..run.clone() },
+            Run { samples: Samples::Mixes(Synth::Puzzle), ..run.clone() },
         ];
         for other in others {
             assert_ne!(run.name(), other.name());

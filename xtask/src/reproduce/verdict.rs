@@ -82,6 +82,19 @@ fn difference_by_seed(high: &Row, low: &Row, metric: Metric) -> String {
     }
 }
 
+/// Expects the leak ratio of `guided` at most half that of `unguided`, seed by seed.
+pub(crate) fn leak_halved(guided: &Row, unguided: &Row) -> Verdict {
+    let expectation = format!("{} leaks at most half as much as {}", guided.label, unguided.label);
+    let of = unguided.by_seed(Metric::LeakRatio);
+    let paired =
+        guided.by_seed(Metric::LeakRatio).into_iter().filter_map(|(seed, leak)| Some(leak / of.get(&seed)?));
+    let Some(share) = Estimate::of(paired.collect()) else { return Verdict::not_measured(expectation) };
+    let half = Estimate { mean: 0.5, half: Some(0.0), values: vec![0.5] };
+    let (finding, text) = judged(&half, &share);
+    let text = format!("{text} ({} of the leak without guidance)", percent(&share));
+    Verdict { expectation, finding, text }
+}
+
 /// Expects `row` above what always answering the most frequent class gives.
 pub(crate) fn above_constant(row: &Row) -> Verdict {
     let expectation = format!("{} above a constant answer in {}", row.label, Metric::Top1.phrase());
@@ -171,7 +184,7 @@ pub(crate) fn strength_uncritical(rows: &[Row], metric: Metric) -> Verdict {
 /// Expects guided runs to reach the unguided runs' best validation accuracy in fewer epochs.
 pub(crate) fn sooner(convergence: &Convergence) -> Verdict {
     let expectation =
-        "guidance reaches the unguided run's best validation accuracy in fewer epochs".to_owned();
+        "guidance reaches the unguided run's best on the validation split in fewer epochs".to_owned();
     let races = &convergence.by_seed;
     let unguided = Estimate::of(races.iter().map(|race| race.unguided.epochs as f64).collect());
     let Some(unguided) = unguided else { return Verdict::not_measured(expectation) };
