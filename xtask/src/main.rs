@@ -24,7 +24,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Run the classification experiments over several seeds and write a report.
+    /// Run the experiments over several seeds and write a report.
     Reproduce(reproduce::Options),
     /// Compare single training steps with a reference implementation's recorded numbers.
     Parity(parity::Options),

@@ -50,13 +50,14 @@ pub(crate) struct Options {
     /// Print report.json to standard output as well.
     #[arg(long)]
     json: bool,
-    /// Arguments for every run, such as `-- --weights resnet50.safetensors`.
+    /// Arguments for every run, such as `-- --weights resnet50.safetensors`; not those that the plan itself gives.
     #[arg(last = true)]
     train: Vec<String>,
 }
 
 /// Trains what the plan asks for and writes the report; the exit code is 1 if a run failed.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    refuse_planned(&options.train)?;
     let started = Instant::now();
     let scale = if options.quick { Scale::Quick } else { Scale::Full };
     let sets = plan::select(scale, options.only.as_deref())?;
@@ -95,6 +96,35 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         println!("{}", serde_json::to_string(&report)?);
     }
     Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Refuses what the plan itself tells the runs: said twice, it would fail each of them.
+fn refuse_planned(arguments: &[String]) -> Result<()> {
+    const PLANNED: [&str; 16] = [
+        "--dataset",
+        "--data-root",
+        "--metadata",
+        "--config",
+        "--no-edits",
+        "--edits",
+        "--synth",
+        "--alpha",
+        "--mask",
+        "--mask-area",
+        "--every",
+        "--fraction",
+        "--epochs",
+        "--seed",
+        "--threads",
+        "--out",
+    ];
+    let flag = |argument: &String| argument.split('=').next().unwrap_or_default().to_owned();
+    match arguments.iter().map(flag).find(|flag| PLANNED.contains(&flag.as_str())) {
+        Some(flag) => {
+            bail!("{flag} after `--` is said by the plan; leave it out (so are {})", PLANNED.join(", "))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Builds the programs of `runs`; returns their folder.
@@ -152,6 +182,15 @@ fn write_whole(path: &Path, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_plan_says_is_not_said_again() {
+        let said =
+            |words: &[&str]| refuse_planned(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert!(said(&["--weights", "w.pth", "--limit-batches", "1"]).is_ok());
+        let error = said(&["--batch", "8", "--epochs=1"]).unwrap_err().to_string();
+        assert!(error.starts_with("--epochs after `--` is said by the plan; leave it out"), "{error}");
+    }
 
     #[test]
     fn a_set_without_its_images_is_skipped_by_name() {

@@ -33,7 +33,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod about;
 pub mod classifier;
 pub mod dataset;
 mod error;

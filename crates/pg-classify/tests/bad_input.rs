@@ -10,7 +10,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbaImage};
-use pg_classify::about::About;
+use pg_cli::About;
 use pg_tasks::checkpoint;
 use support::{contents, edited_photos, names, photo, photos, program, quick, run, trained};
 use tempfile::tempdir;

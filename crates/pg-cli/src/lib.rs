@@ -26,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod about;
 pub mod choices;
 mod error;
 mod file;
@@ -36,6 +37,7 @@ mod optimisation;
 pub mod output;
 pub mod program;
 
+pub use about::About;
 pub use error::{SettingsError, check_image_size, ensure, idle, known};
 pub use file::{Configured, over_file, path_as_text, read_run};
 pub use guiding::{GuidanceConfig, GuidanceSettings};

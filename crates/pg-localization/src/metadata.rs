@@ -5,6 +5,7 @@
 //! fields are split from the right, so that a path may have commas.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -51,6 +52,15 @@ pub enum Object {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetadataError {
+    /// A file is not there.
+    #[error(
+        "{}: no such file; the metadata are a folder with train/, val/ and test/, each with wsolevaluation's lists",
+        path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     Io {
@@ -203,6 +213,7 @@ impl Lines {
                 Ok(text) => Ok(Self { path, text }),
                 Err(_) => Err(MetadataError::NotText { path }),
             },
+            Err(source) if source.kind() == ErrorKind::NotFound => Err(MetadataError::Missing { path }),
             Err(source) => Err(MetadataError::Io { path, source }),
         }
     }

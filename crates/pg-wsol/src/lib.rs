@@ -17,7 +17,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod about;
 pub mod dataset;
 mod error;
 pub mod evaluation;

@@ -11,17 +11,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use clap::{Args as ClapArgs, ValueEnum};
-use pg_classify::about::About;
 use pg_classify::classifier::normalise;
 use pg_classify::dataset::{self, Dataset, Example, Picture};
 use pg_classify::evaluation::Evaluator;
 use pg_classify::samples::Grid;
 use pg_classify::settings::{Config, Source};
 use pg_cli::choices::OnCorrupt;
-use pg_cli::{SettingsError, path_as_text, read_run};
+use pg_cli::{About, SettingsError, path_as_text, read_run};
 use pg_models::Model;
 use pg_random::Seed;
-use pg_tasks::checkpoint;
 use pg_tasks::normalise::Normalise;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +52,9 @@ impl Split {
         }
     }
 }
+
+/// What weights files call this program.
+const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// A checkpoint and the data to use it on.
 #[derive(ClapArgs, Serialize, Deserialize)]
@@ -99,7 +100,7 @@ impl Subject {
         if checkpoint.is_dir() {
             checkpoint.push("best.safetensors");
         }
-        let (tensors, about) = checkpoint::load::<About>(&checkpoint)?;
+        let (tensors, about) = About::load(&checkpoint, PROGRAM)?;
         let model = Model::new(about.model.clone(), Seed(0), DType::F32, device)
             .with_context(|| checkpoint.display().to_string())?;
         model.params().load(&tensors).with_context(|| checkpoint.display().to_string())?;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use clap::Args as ClapArgs;
-use pg_classify::about::About;
 use pg_classify::classifier::{Classifier, normalise};
 use pg_classify::dataset::{self, Dataset};
 use pg_classify::evaluation::Evaluator;
@@ -16,10 +15,10 @@ use pg_classify::samples::Samples;
 use pg_classify::settings::{Config, Settings};
 use pg_cli::choices::OnCorrupt;
 use pg_cli::output::{make_folder, say};
-use pg_cli::{Configured, Machine, SettingsError, path_as_text, read_run};
+use pg_cli::{About, Configured, Machine, SettingsError, path_as_text, read_run};
+
 use pg_models::Model;
 use pg_random::Seed;
-use pg_tasks::checkpoint;
 use pg_tasks::class_weights::inverse_frequency;
 use pg_tasks::interrupt::Interrupt;
 use pg_tasks::progress::Progress;
@@ -29,6 +28,8 @@ use pg_tasks::sheet::write_png;
 use pg_tasks::train::{Ending, Outcome, Setup, Task};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use super::PROGRAM;
 
 /// Pictures on a sheet.
 const PICTURES: usize = 16;
@@ -103,7 +104,13 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
         Some(path) => RunDir::open(path)?,
         None => RunDir::create(&out.unwrap_or_else(|| "runs".into()), &config.dataset)?,
     };
-    let about = About::new(&dataset, &config);
+    let about = About {
+        program: PROGRAM.into(),
+        model: config.model_spec(dataset.classes.len()),
+        classes: dataset.classes.clone(),
+        dataset: dataset.name.clone(),
+        normalize: dataset.normalize,
+    };
     let progress = Progress::new(!machine.json, config.optimisation.epochs);
     let options = config.optimisation.train_options(task.steps_per_epoch());
     let setup = Setup { task: &task, params: model.params(), optimizer, options, dir: &dir, about, progress };
@@ -212,7 +219,7 @@ fn finish(
         let report = json!({"ending": outcome.ending, "epochs": outcome.epochs, "run_dir": run_dir});
         return if json { say(&report) } else { Ok(()) };
     }
-    let (weights, _) = checkpoint::load::<About>(&dir.file("best.safetensors"))?;
+    let (weights, _) = About::load(&dir.file("best.safetensors"), PROGRAM)?;
     model.params().load(&weights)?;
     let test = evaluator.scores(model, &dataset.test)?;
     let share = evaluator.target_gradient_share(model, &dataset.test)?;

@@ -10,20 +10,20 @@ use clap::{Args as ClapArgs, ValueEnum};
 use indicatif::ProgressBar;
 use pg_cli::choices::OnCorrupt;
 use pg_cli::output::{make_folder, say, write_table};
-use pg_cli::{Configured, Machine, SettingsError, path_as_text, read_run};
+use pg_cli::{About, Configured, Machine, SettingsError, path_as_text, read_run};
 use pg_models::Model;
 use pg_random::Seed;
-use pg_tasks::checkpoint;
 use pg_tasks::normalise::Normalise;
 use pg_tasks::run_dir::write_atomically;
 use pg_tasks::sheet::write_png;
-use pg_wsol::about::About;
 use pg_wsol::dataset::{Example, Source};
 use pg_wsol::evaluation::{Evaluator, spread};
 use pg_wsol::pictures::{draw_located, write_sheet};
 use pg_wsol::settings::{Config, MapName, SourceSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+use super::PROGRAM;
 
 #[derive(ClapArgs)]
 pub(crate) struct Args {
@@ -92,7 +92,7 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
         path.push("best.safetensors");
     }
     let device = machine.open_device()?;
-    let (tensors, about) = checkpoint::load::<About>(&path)?;
+    let (tensors, about) = About::load(&path, PROGRAM)?;
     let wrong = |error: pg_models::Error| anyhow::anyhow!("{}: {error}", path.display());
     let model = Model::new(about.model.clone(), Seed(0), DType::F32, &device).map_err(wrong)?;
     model.params().load(&tensors).map_err(wrong)?;

@@ -3,3 +3,6 @@
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod train;
+
+/// What weights files call this program.
+const PROGRAM: &str = env!("CARGO_PKG_NAME");

@@ -6,11 +6,10 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use clap::Args as ClapArgs;
 use pg_cli::output::{make_folder, say};
-use pg_cli::{Configured, Machine, SettingsError, path_as_text, read_run};
+use pg_cli::{About, Configured, Machine, SettingsError, path_as_text, read_run};
 use pg_localization::Object;
 use pg_models::Model;
 use pg_random::Seed;
-use pg_tasks::checkpoint;
 use pg_tasks::interrupt::Interrupt;
 use pg_tasks::normalise::Normalise;
 use pg_tasks::progress::Progress;
@@ -18,7 +17,6 @@ use pg_tasks::results::Results;
 use pg_tasks::run_dir::{RunDir, write_atomically};
 use pg_tasks::sheet::write_png;
 use pg_tasks::train::{Ending, Outcome, Setup, Task};
-use pg_wsol::about::About;
 use pg_wsol::dataset::Dataset;
 use pg_wsol::evaluation::{Evaluator, spread};
 use pg_wsol::localizer::Localizer;
@@ -27,6 +25,8 @@ use pg_wsol::settings::{Config, MapName, Select, Settings};
 use pg_wsol::{report, threshold_curves};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use super::PROGRAM;
 
 /// Pictures on a sheet.
 const PICTURES: usize = 16;
@@ -89,7 +89,13 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     };
     let progress = Progress::new(!machine.json, config.optimisation.epochs);
     let options = config.optimisation.train_options(task.steps_per_epoch());
-    let about = About::new(&dataset, &config);
+    let about = About {
+        program: PROGRAM.into(),
+        model: config.model_spec(dataset.classes.len()),
+        classes: dataset.classes.clone(),
+        dataset: dataset.name.clone(),
+        normalize: dataset.normalize,
+    };
     let setup = Setup { task: &task, params: model.params(), optimizer, options, dir: &dir, about, progress };
     let trainer = match mixes {
         None => setup.resume()?,
@@ -195,7 +201,7 @@ fn finish(
         let report = json!({"ending": outcome.ending, "epochs": outcome.epochs, "run_dir": run_dir});
         return if json { say(&report) } else { Ok(()) };
     }
-    let (weights, _) = checkpoint::load::<About>(&dir.file("best.safetensors"))?;
+    let (weights, _) = About::load(&dir.file("best.safetensors"), PROGRAM)?;
     model.params().load(&weights)?;
     let (val, test) = (evaluator.measure(model, &dataset.val)?, evaluator.measure(model, &dataset.test)?);
     let leak = evaluator.leak_ratio(model, &dataset.test)?;
