@@ -169,7 +169,8 @@ fn accuracies(rows: &[Row]) -> Table {
     let with_paper = rows.iter().any(|row| row.paper.is_some());
     let mut head = vec![String::new(), "seeds".to_owned()];
     head.extend(metrics.iter().map(|metric| metric.title().to_owned()));
-    head.extend(with_paper.then(|| "the paper's top-1, %".to_owned()));
+    let of_paper = if metrics.contains(&Metric::V2) { Metric::V2 } else { Metric::Top1 };
+    head.extend(with_paper.then(|| format!("the paper's {}", of_paper.title())));
     let cells = |row: &Row| {
         let mut cells = vec![row.label.clone(), answered(row)];
         cells.extend(metrics.iter().map(|metric| cell(row, *metric)));
