@@ -87,6 +87,9 @@ pub struct EditExample {
     pub picture: Picture,
     /// Index into [`Dataset::classes`].
     pub label: u32,
+    /// A picture of the region that the edit left alone, white on it and as large as the edit. Guides the training in
+    /// place of the region that the difference shows.
+    pub mask: Option<Picture>,
     /// What the editor was asked for; empty when unknown.
     pub prompt: String,
     /// The true unmodified region, on the edit's grid. Scores estimated provenance, never trains.
@@ -170,11 +173,12 @@ impl Dataset {
     }
 
     /// Its classes, and of each split and of the edits the names (or, of pictures in memory, the pixels) and labels; of
-    /// an edit also its original, from which its mask comes.
+    /// an edit also its original and its mask.
     pub fn fingerprint(&self) -> Fingerprint {
         let edits = self.edits.iter().map(|edit| {
             let original = (edit.original as u64).to_le_bytes();
-            [&original[..], &edit.picture.identity(edit.label)].concat()
+            let mask = edit.mask.as_ref().map(|mask| mask.identity(edit.label)).unwrap_or_default();
+            [&original[..], &edit.picture.identity(edit.label), &mask].concat()
         });
         Fingerprint::new(&self.classes)
             .with("training", identities(&self.train))
@@ -413,7 +417,7 @@ mod tests {
 
     fn edit(original: usize, label: u32) -> EditExample {
         let picture = Picture::Memory(Arc::new(RgbImage::new(2, 2)));
-        EditExample { original, picture, label, prompt: String::new(), truth: None }
+        EditExample { original, picture, label, mask: None, prompt: String::new(), truth: None }
     }
 
     /// Two classes on two grounds, 3 : 1 and 1 : 2 in training, both opposed groups only in the test.

@@ -25,6 +25,21 @@ pub enum ClassifyError {
         /// What is wrong.
         source: pg_provenance::ProvenanceError,
     },
+    /// The mask that came with an edit is of another size.
+    #[error(
+        "{}: is {}x{}, but its edit {} is {}x{}; save the mask at the size of the edit",
+        mask.display(), found.0, found.1, edited.display(), expected.0, expected.1
+    )]
+    MaskSize {
+        /// The mask.
+        mask: PathBuf,
+        /// The edited image.
+        edited: PathBuf,
+        /// Width and height of the mask, in pixels.
+        found: (u32, u32),
+        /// Width and height of the edited image, in pixels.
+        expected: (u32, u32),
+    },
     /// The network or its gradient failed.
     #[error(transparent)]
     Guidance(#[from] pg_grad::Error),

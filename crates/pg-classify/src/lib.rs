@@ -43,5 +43,6 @@ pub mod pictures;
 pub mod report;
 pub mod samples;
 pub mod settings;
+pub mod unmodified;
 
 pub use error::ClassifyError;

@@ -1,6 +1,5 @@
 //! Training samples: which image, which class, and which part of it the class may look at.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use image::RgbImage;
@@ -13,6 +12,7 @@ use rayon::prelude::*;
 use crate::dataset::{Crop, Dataset, EditExample, Picture};
 use crate::error::ClassifyError;
 use crate::settings::{Augment, Config};
+use crate::unmodified::unmodified;
 
 /// Brings any picture to the network's square input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +29,20 @@ impl Grid {
     /// # Errors
     /// If the file cannot be decoded.
     pub fn load(&self, picture: &Picture) -> Result<RgbImage, ClassifyError> {
-        let image = self.cropped(picture)?;
-        Ok(resize_rgb(&image, self.side, self.side))
+        Ok(self.resized(picture.load()?))
     }
 
-    fn cropped(&self, picture: &Picture) -> Result<Arc<RgbImage>, ClassifyError> {
-        let image = picture.load()?;
-        Ok(match self.crop {
+    /// A decoded picture on the grid.
+    pub fn resized(&self, image: Arc<RgbImage>) -> RgbImage {
+        resize_rgb(&self.cropped(image), self.side, self.side)
+    }
+
+    /// A decoded picture, cropped where the data set says so and not yet resized.
+    pub fn cropped(&self, image: Arc<RgbImage>) -> Arc<RgbImage> {
+        match self.crop {
             Some(crop) => Arc::new(crop.apply(&image)),
             None => image,
-        })
+        }
     }
 
     /// A mask of a picture, on the grid.
@@ -65,7 +69,7 @@ pub struct Preparation {
     pub edits: usize,
     /// Edits dropped because they are black or separate too little.
     pub dropped: usize,
-    /// Edits that equal their original, or differ by a constant: they train without guidance.
+    /// Edits that equal their original, or differ by a constant, or whose mask is all white: they train without guidance.
     pub unguided: usize,
     /// Mean share of the image that the editor modified, over the edits that train with a mask, whichever mask the run
     /// then puts in its place; `None` without any.
@@ -109,13 +113,17 @@ impl Samples {
         for (edit, extraction) in edits.iter().zip(extractions) {
             let Some(extraction) = extraction else { continue };
             separability.push(extraction.otsu.separability);
-            let weak = extraction.otsu.separability < config.min_separability;
+            let weak = edit.mask.is_none() && extraction.otsu.separability < config.min_separability;
             if weak || extraction.defect == Some(Defect::BlackEdit) {
                 preparation.dropped += 1;
                 continue;
             }
             preparation.edits += 1;
-            let guided = !extraction.is_degenerate() && !dataset.objectless.contains(&edit.label);
+            let separates = match edit.mask {
+                Some(_) => extraction.target.bits().contains(&false),
+                None => !extraction.is_degenerate(),
+            };
+            let guided = separates && !dataset.objectless.contains(&edit.label);
             preparation.unguided += usize::from(!guided);
             let target = guided.then(|| Arc::new(extraction.target));
             modified.extend(target.as_deref().map(modified_share));
@@ -188,25 +196,17 @@ fn extract(
     grid: Grid,
     config: &Config,
 ) -> Result<Option<Extraction>, ClassifyError> {
-    let pair = grid
-        .cropped(&dataset.train[edit.original].picture)
-        .and_then(|original| Ok((original, grid.cropped(&edit.picture)?)));
-    let (original, edited) = match pair {
-        Ok(pair) => pair,
-        Err(error) if config.on_corrupt == OnCorrupt::Skip => {
-            tracing::warn!("skipped: {error}");
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    };
     let extractor = Extractor {
         difference: config.difference.into(),
         histogram: config.otsu.into(),
         ..Extractor::new(grid.side, grid.side)
     };
-    match extractor.extract(&original, &edited) {
-        Ok(extraction) => Ok(Some(extraction)),
-        Err(source) => Err(ClassifyError::Provenance { picture: name(&edit.picture), source }),
+    match unmodified(dataset, edit, grid, &extractor) {
+        Err(error @ ClassifyError::Image(_)) if config.on_corrupt == OnCorrupt::Skip => {
+            tracing::warn!("skipped: {error}");
+            Ok(None)
+        }
+        extraction => extraction.map(Some),
     }
 }
 
@@ -230,15 +230,8 @@ fn ablate(target: &BinaryMask, index: usize, config: &Config) -> Result<BinaryMa
     })
 }
 
-/// What to call a picture in an error.
-fn name(picture: &Picture) -> PathBuf {
-    match picture {
-        Picture::File(path) => path.clone(),
-        Picture::Memory(_) => "generated image".into(),
-    }
-}
-
-fn modified_share(mask: &BinaryMask) -> f64 {
+/// Share of the image that a mask of the unmodified region leaves out.
+pub fn modified_share(mask: &BinaryMask) -> f64 {
     1.0 - mask.area() as f64 / (mask.width() * mask.height()) as f64
 }
 

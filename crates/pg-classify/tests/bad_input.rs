@@ -387,7 +387,38 @@ fn manifests_that_do_not_fit_are_refused_with_their_line() {
     assert!(!root.join("runs").exists());
 }
 
-/// Masks come from the comparison of an edit with its original, so that two sizes cannot give a mask that does not fit.
+#[test]
+fn a_mask_that_does_not_fit_its_edit_is_refused() {
+    let folder = tempdir().unwrap();
+    let root = folder.path();
+    edited_photos(root, 3);
+    fs::create_dir(root.join("masks")).unwrap();
+    GrayImage::new(14, 13).save(root.join("masks/flat.png")).unwrap();
+    fs::write(root.join("masks/cut.png"), &png(photo("cat", 1, 14))[..80]).unwrap();
+    fs::write(root.join("masks/none.png"), b"").unwrap();
+    for (mask, expected) in [
+        (
+            "masks/flat.png",
+            "masks/flat.png: is 14x13, but its edit edits/cat-00.png is 14x14; save the mask at the size of the edit",
+        ),
+        ("masks/cut.png", "masks/cut.png: truncated PNG image"),
+        ("masks/none.png", "masks/none.png: empty file (0 bytes)"),
+        (
+            "masks/lost.png",
+            "m.csv:2: no mask at `masks/lost.png`; paths are relative to the manifest's folder",
+        ),
+    ] {
+        let row = format!("photos/train/cat/00.png,edits/cat-00.png,0,{mask}");
+        fs::write(root.join("m.csv"), format!("original,edited,label,mask\n{row}\n")).unwrap();
+        let source = ["--data", "photos", "--edits", "m.csv"];
+        let trained = quick(root, source.into_iter().chain(["--alpha", "1"]));
+        assert!(trained.error(1).starts_with(expected), "{trained:?}");
+        assert!(!root.join("runs").exists());
+        let drawn = run(root, ["synth"].into_iter().chain(source));
+        assert!(drawn.error(1).starts_with(expected), "{drawn:?}");
+    }
+}
+
 #[test]
 fn an_edit_of_another_size_is_compared_on_the_common_grid() {
     let folder = tempdir().unwrap();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use image::{GrayImage, Luma};
 use serde_json::Value;
 use support::{edited_photos, names, photos, quick, run, trained, weights};
 use tempfile::tempdir;
@@ -452,4 +453,36 @@ fn top_k_keeps_the_best_epochs() {
     assert_eq!(kept, expected);
     let best = weights(&dir.join("best.safetensors"));
     assert_eq!(best, weights(&dir.join(format!("epoch-{}.safetensors", ranked[0].1))));
+}
+
+/// The edits are painted over on their right half; the masks say that it was the upper one.
+#[test]
+fn a_mask_that_came_with_an_edit_stands_in_for_the_difference() {
+    let folder = tempdir().unwrap();
+    let root = folder.path();
+    let edits = edited_photos(root, 3);
+    GrayImage::from_fn(14, 14, |_, y| Luma([if y < 7 { 0 } else { 255 }]))
+        .save(root.join("lower.png"))
+        .unwrap();
+    GrayImage::from_pixel(14, 14, Luma([255])).save(root.join("white.png")).unwrap();
+    for mask in ["lower", "white"] {
+        let rows = fs::read_to_string(&edits).unwrap();
+        let (header, rows) = rows.split_once('\n').unwrap();
+        let rows: String = rows.lines().map(|row| format!("{row},{mask}.png\n")).collect();
+        fs::write(root.join(format!("{mask}.csv")), format!("{header},mask\n{rows}")).unwrap();
+    }
+
+    let args = "synth --data photos --edits lower.csv --image-size 14 --count 2 --out drawn";
+    run(root, args.split_whitespace()).succeeded();
+    let drawn = image::open(root.join("drawn/mask-0001.png")).unwrap().into_luma8();
+    assert_eq!(drawn, image::open(root.join("lower.png")).unwrap().into_luma8());
+    assert!(table(&root.join("drawn/provenance.csv")).iter().all(|row| row["modified_fraction"] == "0.5"));
+
+    let loss = |edits| {
+        let report = quick(root, ["--data", "photos", "--edits", edits, "--alpha", "1"]).json();
+        report["loss_pg"].as_f64()
+    };
+    assert!(loss("lower.csv").unwrap() > 0.0);
+    assert_ne!(loss("lower.csv"), loss("edits.csv"));
+    assert_eq!(loss("white.csv"), None, "an edit that left everything alone has nothing to be guided by");
 }

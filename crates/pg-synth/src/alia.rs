@@ -184,6 +184,7 @@ impl Edit {
         Ok(EditRecord {
             original: path.clone(),
             label: *label,
+            mask: None,
             prompt: by_layout(3).map(|prompt| prompt.replace('_', " ")),
             method: by_layout(5),
             seed: None,

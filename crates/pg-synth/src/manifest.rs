@@ -17,6 +17,8 @@ pub struct EditRecord {
     pub edited: PathBuf,
     /// Class of both, from 0.
     pub label: u32,
+    /// File of a mask of the edit: white where the edit left the original alone.
+    pub mask: Option<PathBuf>,
     /// Text that the editor was given.
     pub prompt: Option<String>,
     /// Editor, such as `img2img`.
@@ -167,10 +169,23 @@ pub enum ManifestError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// The mask does not exist.
+    #[error(
+        "{}:{line}: no mask at `{}`; paths are relative to the manifest's folder",
+        file.display(), path.display()
+    )]
+    MaskNotFound {
+        /// The manifest.
+        file: PathBuf,
+        /// Line, from 1.
+        line: u64,
+        /// Where it should be.
+        path: PathBuf,
+    },
 }
 
 /// Reads a manifest and checks that its files exist. The extension names the format: `.csv` with the header
-/// `original,edited,label[,prompt,method,seed]` in any order, or `.jsonl` (JSON lines) with one object of the
+/// `original,edited,label[,mask,prompt,method,seed]` in any order, or `.jsonl` (JSON lines) with one object of the
 /// same fields a line. Other columns are ignored. Relative paths start at the manifest's folder.
 ///
 /// # Errors
@@ -219,7 +234,8 @@ pub fn write_manifest(file: &Path, records: &[EditRecord]) -> Result<(), Manifes
     };
 
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let mut write = |row: &[String; 6]| writer.write_record(row).map_err(|error| failed(error.to_string()));
+    let mut write =
+        |row: &[String; COLUMNS.len()]| writer.write_record(row).map_err(|error| failed(error.to_string()));
     write(&COLUMNS.map(str::to_owned))?;
     for record in records {
         let (prompt, method) = (record.prompt.clone(), record.method.clone());
@@ -227,6 +243,7 @@ pub fn write_manifest(file: &Path, records: &[EditRecord]) -> Result<(), Manifes
             portable(&record.original)?,
             portable(&record.edited)?,
             record.label.to_string(),
+            record.mask.as_deref().map_or_else(|| Ok(String::new()), portable)?,
             prompt.unwrap_or_default(),
             method.unwrap_or_default(),
             record.seed.map(|seed| seed.to_string()).unwrap_or_default(),
@@ -236,7 +253,7 @@ pub fn write_manifest(file: &Path, records: &[EditRecord]) -> Result<(), Manifes
     fs::write(file, bytes).map_err(|error| failed(error.to_string()))
 }
 
-const COLUMNS: [&str; 6] = ["original", "edited", "label", "prompt", "method", "seed"];
+const COLUMNS: [&str; 7] = ["original", "edited", "label", "mask", "prompt", "method", "seed"];
 const REQUIRED: [&str; 3] = ["original", "edited", "label"];
 
 /// A line of either format. Numbers in CSV have become JSON numbers.
@@ -251,13 +268,15 @@ impl Row<'_> {
         let folder = self.file.parent().unwrap_or(Path::new(""));
         let missing =
             |column| ManifestError::MissingField { file: self.file.to_owned(), line: self.line, column };
-        let image = |column| Ok(folder.join(self.text(column)?.ok_or_else(|| missing(column))?));
+        let file = |column| Ok(self.text(column)?.map(|path| folder.join(path)));
+        let image = |column| file(column)?.ok_or_else(|| missing(column));
         Ok(EditRecord {
             original: image("original")?,
             edited: image("edited")?,
             label: self
                 .number("label", "a whole number from 0 to 4294967295")?
                 .ok_or_else(|| missing("label"))?,
+            mask: file("mask")?,
             prompt: self.text("prompt")?,
             method: self.text("method")?,
             seed: self.number("seed", "a whole number of at most 64 bits, or nothing")?,
@@ -293,7 +312,7 @@ impl Row<'_> {
         ManifestError::WrongType { file, line: self.line, column, found, expected }
     }
 
-    /// Checks that both images exist and differ; returns what identifies the edited one.
+    /// Checks that the images and the mask exist, and that original and edit differ; returns what identifies the edit.
     fn check_files(&self, record: &EditRecord) -> Result<PathBuf, ManifestError> {
         let (file, line) = (self.file.to_owned(), self.line);
         let Some(original) = existing(&record.original) else {
@@ -302,6 +321,9 @@ impl Row<'_> {
         let Some(edited) = existing(&record.edited) else {
             return Err(ManifestError::EditedNotFound { file, line, path: record.edited.clone() });
         };
+        if let Some(path) = record.mask.clone().filter(|mask| existing(mask).is_none()) {
+            return Err(ManifestError::MaskNotFound { file, line, path });
+        }
         if original == edited {
             return Err(ManifestError::OwnEdit { file, line, original: record.original.clone() });
         }
@@ -427,6 +449,7 @@ mod tests {
                 let strip = |record: EditRecord| EditRecord {
                     original: strip(record.original),
                     edited: strip(record.edited),
+                    mask: record.mask.map(strip),
                     ..record
                 };
                 records.into_iter().map(strip).collect()
@@ -436,7 +459,7 @@ mod tests {
 
     fn record(name: &str, label: u32) -> EditRecord {
         let (original, edited) = (PathBuf::from(name), Path::new("edits").join(name));
-        EditRecord { original, edited, label, prompt: None, method: None, seed: None }
+        EditRecord { original, edited, label, mask: None, prompt: None, method: None, seed: None }
     }
 
     #[test]
@@ -445,15 +468,16 @@ mod tests {
             prompt: Some("a bird, \"flying\"".into()),
             method: Some("img2img".into()),
             seed: Some(u64::MAX),
+            mask: Some("edits/b.png".into()),
             ..record("a.png", 3)
         };
         let expected = Ok(vec![full, record("b.png", 0)]);
-        let csv = "\u{feff}label, original ,seed,edited,method,prompt,extra\r\n\
-                   3,a.png,18446744073709551615,edits/a.png,img2img,\"a bird, \"\"flying\"\"\",x\r\n\r\n\
-                   0,b.png,,edits/b.png,, ,\r\n";
+        let csv = "\u{feff}label, original ,seed,edited,method,prompt,extra,mask\r\n\
+                   3,a.png,18446744073709551615,edits/a.png,img2img,\"a bird, \"\"flying\"\"\",x,edits/b.png\r\n\r\n\
+                   0,b.png,,edits/b.png,, ,,\r\n";
         assert_eq!(read("m.csv", csv), expected);
         let json = "\u{feff}{\"original\": \"a.png\", \"edited\": \"edits/a.png\", \"label\": 3, \
-                    \"prompt\": \"a bird, \\\"flying\\\"\", \"method\": \"img2img\", \"seed\": 18446744073709551615}\r\n\
+                    \"mask\": \"edits/b.png\", \"prompt\": \"a bird, \\\"flying\\\"\", \"method\": \"img2img\", \"seed\": 18446744073709551615}\r\n\
                     \n{\"original\": \"b.png\", \"edited\": \"edits/b.png\", \"label\": 0, \"prompt\": null, \"x\": []}";
         assert_eq!(read("m.jsonl", json), expected);
         assert_eq!(read("m.csv", "original,edited,label\na.png,edits/a.png,1"), Ok(vec![record("a.png", 1)]));
@@ -566,6 +590,10 @@ mod tests {
         for (name, text, expected) in cases {
             assert_eq!(read(name, &text), Err(expected.to_owned()), "{}", String::from_utf8_lossy(&text));
         }
+        assert_eq!(
+            read("m.csv", "original,edited,label,mask\na.png,edits/a.png,1,masks/a.png\n"),
+            Err("m.csv:2: no mask at `masks/a.png`; paths are relative to the manifest's folder".to_owned())
+        );
         let error = read_manifest(Path::new("no/such.csv")).unwrap_err();
         assert!(error.to_string().starts_with("no/such.csv: "), "{error}");
     }
@@ -577,6 +605,7 @@ mod tests {
             original: folder.path().join(name),
             edited: folder.path().join("edits").join(name),
             label: 2,
+            mask: (name == "a.png").then(|| folder.path().join("b.png")),
             prompt: Some("two lines,\n\"quoted\"".into()),
             method: None,
             seed: Some(0),
@@ -586,7 +615,7 @@ mod tests {
         write_manifest(&file, &records).unwrap();
         assert_eq!(read_manifest(&file).unwrap(), records);
         assert!(
-            fs::read_to_string(&file).unwrap().contains("\na.png,edits/a.png,2,"),
+            fs::read_to_string(&file).unwrap().contains("\na.png,edits/a.png,2,b.png,"),
             "relative below the folder"
         );
         let unwritable = write_manifest(&folder.path().join("none/m.csv"), &records).unwrap_err();

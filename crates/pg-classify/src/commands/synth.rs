@@ -8,8 +8,9 @@ use clap::{Args as ClapArgs, ValueEnum};
 use image::{GrayImage, Luma, RgbImage};
 use pg_classify::dataset::{self, Dataset};
 use pg_classify::pictures::spread;
-use pg_classify::samples::Grid;
+use pg_classify::samples::{Grid, modified_share};
 use pg_classify::settings::{DifferenceName, OtsuName, Source};
+use pg_classify::unmodified::unmodified;
 use pg_cli::output::{make_folder, say, write_table};
 use pg_cli::{Configured, Machine, check_image_size, path_as_text};
 use pg_embedded::{Embedded, Spec};
@@ -170,7 +171,7 @@ fn edits(said: &Said, dataset: &Dataset, grid: Grid, folder: &Path) -> Result<Dr
     for (index, edit) in spread(&dataset.edits, said.count()).enumerate() {
         let original = grid.load(&dataset.train[edit.original].picture)?;
         let edited = grid.load(&edit.picture)?;
-        let extraction = extractor.extract(&original, &edited)?;
+        let extraction = unmodified(dataset, edit, grid, &extractor)?;
         let mask = picture(&extraction.target);
         let name = format!("mask-{index:04}.png");
         write_png(&mask, &folder.join(&name))?;
@@ -180,7 +181,7 @@ fn edits(said: &Said, dataset: &Dataset, grid: Grid, folder: &Path) -> Result<Dr
             edit.prompt.clone(),
             extraction.otsu.threshold.to_string(),
             extraction.otsu.separability.to_string(),
-            extraction.otsu.modified_fraction.to_string(),
+            modified_share(&extraction.target).to_string(),
             extraction.is_degenerate().to_string(),
         ])?;
         let tinted = tint_non_target(&edited, &extraction.target)?;

@@ -43,7 +43,7 @@ fn edit(
     manifest: &Path,
 ) -> Result<EditExample, DatasetError> {
     let path = manifest.to_owned();
-    let EditRecord { original, edited, label, prompt, .. } = record;
+    let EditRecord { original, edited, label, mask, prompt, .. } = record;
     if roles.contains_key(&canonical(&edited)?) {
         return Err(DatasetError::EditInDataset { path, edited });
     }
@@ -56,7 +56,7 @@ fn edit(
         return Err(DatasetError::ManifestLabel { path, edited, label, class, expected });
     }
     let (picture, prompt) = (Picture::File(edited), prompt.unwrap_or_default());
-    Ok(EditExample { original: index, picture, label, prompt, truth: None })
+    Ok(EditExample { original: index, picture, label, mask: mask.map(Picture::File), prompt, truth: None })
 }
 
 /// The images of the set by their canonical path. A file that is listed for training and held out counts as

@@ -42,6 +42,7 @@ pub fn from_spec(spec: &Spec, options: &Options) -> Result<Dataset, DatasetError
             original: edit.original,
             picture: Picture::Memory(Arc::new(edit.image)),
             label: edit.label,
+            mask: None,
             prompt: edit.prompt,
             truth: Some(edit.kept),
         })

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::{Dataset, DatasetError, Picture};
 
 impl Dataset {
-    /// Reads the head of every image file of every split and of the edits, so that a file that is missing, empty or no
+    /// Reads the head of every image file of every split, of the edits and of their masks, so that a file that is missing, empty or no
     /// image is found before training and not after its first epoch. What is damaged behind the head shows only when the
     /// image is decoded.
     ///
@@ -18,7 +18,7 @@ impl Dataset {
     pub fn check_files(&self) -> Result<(), DatasetError> {
         let examples = self.train.iter().chain(&self.val).chain(&self.test).map(|example| &example.picture);
         let files: Vec<&Path> = examples
-            .chain(self.edits.iter().map(|edit| &edit.picture))
+            .chain(self.edits.iter().flat_map(|edit| [&edit.picture].into_iter().chain(&edit.mask)))
             .filter_map(|picture| match picture {
                 Picture::File(path) => Some(path.as_path()),
                 Picture::Memory(_) => None,
@@ -63,12 +63,14 @@ mod tests {
         set.train = (0..30).map(|n| example(&format!("train-{n}.png"))).collect();
         (set.val, set.test) = (vec![example("val.jpg")], vec![example("test.bmp")]);
         let (prompt, truth) = (String::new(), None);
-        set.edits = vec![EditExample { original: 0, picture: file("edit.webp"), label: 0, prompt, truth }];
+        let (picture, mask) = (file("edit.webp"), Some(file("mask.png")));
+        set.edits = vec![EditExample { original: 0, picture, label: 0, mask, prompt, truth }];
         set.check_files().unwrap();
 
         let error = || set.check_files().unwrap_err().to_string();
         for (name, content, expected) in [
-            ("edit.webp", &b"RIFF"[..], "edit.webp: not a PNG"),
+            ("mask.png", &b""[..], "mask.png: empty file"),
+            ("edit.webp", b"RIFF", "edit.webp: not a PNG"),
             ("test.bmp", b"BM", "test.bmp: truncated BMP image"),
             ("val.jpg", b"<!doctype html>", "val.jpg: not a PNG"),
             ("train-28.png", b"", "train-28.png: empty file"),
