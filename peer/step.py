@@ -1,6 +1,6 @@
 """Times a training step in PyTorch: what `cargo xtask bench --peer` compares this workspace's own step with.
 
-    python step.py --model vgg16-gap|resnet50|sat --mode plain|hard|soft [--batch 8] [--size 224] [--threads 2] [--repeats 5]
+    python step.py --model vgg16-gap|resnet50|sat|skp --mode plain|hard|soft [--batch 8] [--size 224] [--threads 2] [--repeats 5]
                    [--device cpu|cuda[:n]] [--tf32]
 
 A step is forward, loss and backward to every parameter, without optimiser and data loading. Guidance is written as a
@@ -116,7 +116,49 @@ class Sat(nn.Module):
         return self.head(x.reshape(n, -1, self.side, self.side)).mean((2, 3))
 
 
-MODELS = {"vgg16-gap": lambda _: vgg16_gap(), "resnet50": lambda _: resnet50(), "sat": Sat}
+class PointBlock(nn.Module):
+    """A residual block on points, of which some are not there and do not count."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.fc1, self.norm, self.fc2 = nn.Linear(dim, 2 * dim), nn.BatchNorm1d(2 * dim), nn.Linear(2 * dim, dim)
+
+    def forward(self, x, valid):
+        hidden = self.fc1(x)
+        active = torch.zeros_like(hidden)
+        active[valid] = F.gelu(self.norm(hidden[valid]))
+        return x + self.fc2(active)
+
+
+def maximum(x, valid, dim):
+    return x.masked_fill(~valid.unsqueeze(-1), float("-inf")).amax(dim, keepdim=True)
+
+
+class Skp(nn.Module):
+    """Structured keypoint pooling with one block a stage; points (n, people, joints, 5), one in ten not there."""
+
+    def __init__(self, _, dim=256):
+        super().__init__()
+        self.embed = nn.Linear(5, dim)
+        self.stages = nn.ModuleList(PointBlock(dim << stage) for stage in range(3))
+        self.head = nn.Linear(4 * dim, CLASSES)
+        self.valid = None
+
+    def forward(self, points):
+        if self.valid is None:
+            self.valid = torch.rand(points.shape[:3], generator=torch.Generator().manual_seed(1)) > 0.1
+            self.valid = self.valid.to(points.device)
+        n, people, joints, _ = points.shape
+        there = self.valid.any(2)
+        x = self.stages[0](self.embed(points), self.valid)
+        local = torch.where(there.unsqueeze(-1), maximum(x, self.valid, 2).squeeze(2), 0.0)
+        common = maximum(x.flatten(1, 2), self.valid.flatten(1, 2), 1)
+        x = self.stages[1](torch.cat([local, common.expand(-1, people, -1)], -1), there)
+        x = self.stages[2](torch.cat([x, maximum(x, there, 1).expand(-1, people, -1)], -1), there)
+        return self.head(maximum(x, there, 1).squeeze(1))
+
+
+MODELS = {"vgg16-gap": lambda _: vgg16_gap(), "resnet50": lambda _: resnet50(), "sat": Sat, "skp": Skp}
 
 
 def input_gradient(logits, x, classes):
@@ -137,12 +179,16 @@ def loss_of(net, mode, x, mask, a, b):
     return loss
 
 
-def batch_of(n, size):
-    """Gaussian images, a central square of half the side as source A, and class b = a + 1."""
+def batch_of(model, n, size):
+    """Gaussian images with a central square of half the side as source A, or two scenes of skeletons; class b = a + 1."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(n, 3, size, size, generator=generator)
-    mask = torch.zeros(n, 1, size, size)
-    mask[:, :, size // 4 : 3 * size // 4, size // 4 : 3 * size // 4] = 1
+    if model == "skp":
+        x = torch.rand(n, 120, 17, 5, generator=generator) * 2 - 1
+        mask = (torch.arange(120) < 60).float().reshape(1, 120, 1, 1).expand(n, -1, -1, -1)
+    else:
+        x = torch.randn(n, 3, size, size, generator=generator)
+        mask = torch.zeros(n, 1, size, size)
+        mask[:, :, size // 4 : 3 * size // 4, size // 4 : 3 * size // 4] = 1
     a = torch.arange(n) * 37 % CLASSES
     return x, mask, a, (a + 1) % CLASSES
 
@@ -176,7 +222,7 @@ def main():
     torch.manual_seed(0)
     device = options.device
     net = MODELS[options.model](options.size).train().to(device)
-    batch = [tensor.to(device) for tensor in batch_of(options.batch, options.size)]
+    batch = [tensor.to(device) for tensor in batch_of(options.model, options.batch, options.size)]
     seconds = []
     for _ in range(1 + options.repeats):
         net.zero_grad(set_to_none=True)

@@ -13,7 +13,7 @@ use crate::process;
 mod data;
 
 /// What is measured when no `--model` is given.
-const MODELS: [&str; 3] = ["vgg16-gap", "resnet50", "sat"];
+const MODELS: [&str; 4] = ["vgg16-gap", "resnet50", "sat", "skp"];
 const MODES: [&str; 3] = ["plain", "hard", "soft"];
 /// The Python that `peer/setup.sh` makes.
 const PYTHON: &str = "peer/.venv/bin/python";

@@ -6,16 +6,18 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use candle_core::Tensor;
 use pg_models::ModelSpec;
-use pg_tasks::checkpoint;
+use pg_tasks::checkpoint::{self, CheckpointError};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Description in the metadata of `best.safetensors` and its like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct About {
+pub struct About<M = ModelSpec> {
     /// The program that trained it.
     pub program: String,
     /// The network.
-    pub model: ModelSpec,
+    pub model: M,
     /// Class names in the order of the logits.
     pub classes: Vec<String>,
     /// The data set it was trained on.
@@ -24,16 +26,24 @@ pub struct About {
     pub normalize: bool,
 }
 
-impl About {
+impl<M: DeserializeOwned> About<M> {
     /// The weights in a file, and their description.
     ///
     /// # Errors
     /// If the file cannot be read, or is of a run of another program than `program`.
     pub fn load(path: &Path, program: &str) -> Result<(BTreeMap<String, Tensor>, Self)> {
-        let (tensors, about) = checkpoint::load::<Self>(path)?;
-        if about.program != program {
-            bail!("{}: weights of a run of {}; use that program with them", path.display(), about.program);
+        let (tensors, about) = checkpoint::load::<Value>(path)?;
+        // Of another program's network nothing else may be known here.
+        match about.get("program").and_then(Value::as_str) {
+            Some(other) if other != program => {
+                bail!("{}: weights of a run of {other}; use that program with them", path.display())
+            }
+            _ => {}
         }
+        let about = serde_json::from_value(about).map_err(|reason| CheckpointError::NotOurs {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        })?;
         Ok((tensors, about))
     }
 }
@@ -56,8 +66,8 @@ mod tests {
         };
         let weight = Tensor::new(&[1f32], &Device::Cpu).unwrap();
         checkpoint::save(&path, &BTreeMap::from([("fc.weight".to_owned(), weight)]), &about).unwrap();
-        assert_eq!(About::load(&path, "pg-wsol").unwrap().1, about);
-        let error = About::load(&path, "pg-classify").unwrap_err().to_string();
+        assert_eq!(<About>::load(&path, "pg-wsol").unwrap().1, about);
+        let error = <About>::load(&path, "pg-classify").unwrap_err().to_string();
         assert!(error.ends_with("best.safetensors: weights of a run of pg-wsol; use that program with them"));
     }
 }

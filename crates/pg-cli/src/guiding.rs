@@ -96,6 +96,13 @@ impl GuidanceConfig {
         } else {
             Strategy::DEFAULT_STEP
         };
+        // Of a divided batch, drop path would draw for the parts alike.
+        let independent_samples = !model.mixes_samples() && model.spec().vit.is_none();
+        Guidance { independent_samples, ..self.guidance(step) }
+    }
+
+    /// The guidance of any network, with the displacement `step` of finite differences.
+    pub fn guidance(&self, step: f64) -> Guidance {
         Guidance {
             score: match self.score {
                 ScoreName::Logit => Score::Logit,
@@ -116,8 +123,6 @@ impl GuidanceConfig {
             } else {
                 Lazy::Always
             },
-            // Of a divided batch, drop path would draw for the parts alike.
-            independent_samples: !model.mixes_samples() && model.spec().vit.is_none(),
             ..Guidance::new(self.alpha)
         }
     }

@@ -1,7 +1,7 @@
 //! How a run is optimised.
 
 use clap::Args;
-use pg_models::Model;
+use pg_models::Params;
 use pg_tasks::optim::{AdamW, Groups, Optimizer, ParamGroup, Sgd};
 use pg_tasks::schedule::{LrPlan, Schedule};
 use pg_tasks::train::TrainOptions;
@@ -199,14 +199,13 @@ impl OptimisationConfig {
         idle(self.top_k > 0, "top-k", when, advice)
     }
 
-    /// The optimiser of `model`, some of whose parameters stay as they are.
-    pub fn optimizer(&self, model: &Model, freeze: &[String]) -> Optimizer {
+    /// The optimiser of `params`, of which those that begin with a prefix of the `head` may have a rate of their own and
+    /// some stay as they are.
+    pub fn optimizer(&self, params: &Params, head: &[&str], freeze: &[String]) -> Optimizer {
         // Of the head's names only those that this model has: others are of weights that it may begin with.
-        let is_ours = |prefix: &&str| model.params().vars().keys().any(|name| name.starts_with(*prefix));
+        let is_ours = |prefix: &&str| params.vars().keys().any(|name| name.starts_with(*prefix));
         let head = ParamGroup {
-            matches: model
-                .spec()
-                .head()
+            matches: head
                 .iter()
                 .copied()
                 .filter(is_ours)
@@ -261,7 +260,7 @@ impl OptimisationConfig {
 mod tests {
     use super::*;
     use candle_core::{DType, Device};
-    use pg_models::{MODEL_NAMES, ModelSpec};
+    use pg_models::{MODEL_NAMES, Model, ModelSpec};
     use pg_random::Seed;
 
     #[test]
@@ -278,7 +277,7 @@ mod tests {
         for name in MODEL_NAMES {
             let model =
                 Model::new(ModelSpec::new(name, 3), Seed(0), DType::F32, &Device::Cpu).expect("a model");
-            let optimizer = config.optimizer(&model, &[]);
+            let optimizer = config.optimizer(model.params(), model.spec().head(), &[]);
             assert!(optimizer.groups().check(model.params().vars()).is_ok(), "{name}");
         }
     }

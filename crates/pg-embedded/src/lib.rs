@@ -1,9 +1,12 @@
-//! Image sets drawn by a seeded generator: animals on textured ground with a spurious cue, and their edits.
+//! Sets drawn by a seeded generator: animals on textured ground with a spurious cue, their edits, and more.
 //!
 //! In training, every class carries a cue of its own, by default a camera stamp in a corner; in validation and test
 //! the cue is independent of the class. A network that learns the cue is right in training and wrong later. For each
 //! training image there is an edit, made as a generative editor would: the animal is kept, everything else is
 //! redrawn. The true masks of both are known, so that the extraction of provenance can be scored.
+//!
+//! Two more sets are for weak supervision, in which training tells what is seen but not where: [`LocalizationSet`], of
+//! animals in images, and [`SkeletonSet`], of people in short clips.
 //!
 //! A seed gives the same set whatever the number of threads, and nothing is downloaded.
 //!
@@ -36,6 +39,7 @@ mod noise;
 mod scene;
 mod set;
 mod shape;
+mod skeletons;
 mod spec;
 mod write;
 
@@ -45,5 +49,6 @@ pub use editor::Edit;
 pub use localization::{LocalizationSet, LocalizationSpec, LocatedScene};
 pub use scene::Scene;
 pub use set::Embedded;
+pub use skeletons::{Motion, SkeletonScene, SkeletonSet, SkeletonSpec};
 pub use spec::{CueSpec, EditSpec, ImageSpec, Spec, SpecError};
 pub use write::WriteError;

@@ -85,13 +85,13 @@ fn draw_split(spec: &Spec, split: Split, seed: Seed) -> Vec<Scene> {
 }
 
 /// Class and cue of the image `index`, independent of each other: every `kinds`^2 images hold each pair once.
-fn balanced(index: usize, kinds: usize) -> (usize, usize) {
+pub(crate) fn balanced(index: usize, kinds: usize) -> (usize, usize) {
     (index % kinds, index / kinds % kinds)
 }
 
 /// Class and cue of the training image `index`: of the first n images of each class, `agreement` n, rounded, carry the
 /// cue of their class; the others take turns among the other cues.
-fn confounded(index: usize, kinds: usize, agreement: f64) -> (usize, usize) {
+pub(crate) fn confounded(index: usize, kinds: usize, agreement: f64) -> (usize, usize) {
     let (label, nth) = (index % kinds, index / kinds);
     let agreeing = |n: usize| (agreement * n as f64).round() as usize;
     if agreeing(nth + 1) > agreeing(nth) {

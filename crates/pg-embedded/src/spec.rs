@@ -2,6 +2,7 @@
 
 use crate::{Cue, Species};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// Smallest side of an image, in pixels: below it the stamp is no longer legible.
 const SMALLEST: u32 = 32;
@@ -60,22 +61,24 @@ pub struct EditSpec {
     pub cue_survives: f64,
 }
 
-/// What is wrong with a [`Spec`].
+/// What is wrong with a specification.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SpecError {
-    /// Not TOML, or not the fields of a [`Spec`].
-    #[error("line {line}: {message}; see datasets/embedded.toml for an example")]
+    /// Not TOML, or not the fields of the specification.
+    #[error("line {line}: {message}; see {example} for an example")]
     Syntax {
         /// Line of the text, from 1.
         line: usize,
         /// What the parser says.
         message: String,
+        /// A file that is right.
+        example: &'static str,
     },
     /// Nothing to tell apart.
-    #[error("`classes` names {0}; name at least two animals")]
+    #[error("`classes` names {0}; name at least two")]
     TooFewClasses(usize),
     /// A class is named twice.
-    #[error("`classes` names `{0}` twice; name each animal once")]
+    #[error("`classes` names `{0}` twice; name each once")]
     RepeatedClass(String),
     /// A split without images.
     #[error("`{0}` is 0; each split needs at least one image")]
@@ -95,6 +98,16 @@ pub enum SpecError {
     /// Sizes of animals that are none, or do not fit.
     #[error("`scale` is {:?}; give two rising numbers above 0 and below 0.5", .0)]
     Scale([f32; 2]),
+    /// A value of a set of skeletons that cannot be drawn.
+    #[error("`{field}` is {value}; give {wanted}")]
+    Value {
+        /// Name of the field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What is possible.
+        wanted: String,
+    },
     /// A number that is no probability.
     #[error("`{field}` is {value}; give a number from 0 to 1")]
     Probability {
@@ -128,10 +141,7 @@ impl Spec {
     /// # Errors
     /// [`SpecError`] when the text is no specification or asks for what cannot be drawn.
     pub fn parse(text: &str) -> Result<Spec, SpecError> {
-        let spec: Spec = toml::from_str(text).map_err(|error| SpecError::Syntax {
-            line: 1 + error.span().map_or(0, |span| text[..span.start].matches('\n').count()),
-            message: error.message().replace('\n', " "),
-        })?;
+        let spec: Spec = from_toml(text, "datasets/embedded.toml")?;
         spec.check()?;
         Ok(spec)
     }
@@ -144,24 +154,32 @@ impl Spec {
         check_classes(&self.classes)?;
         check_splits(self.train, self.val, self.test)?;
         self.image.check()?;
-        let probabilities =
-            [("cue.agreement", self.cue.agreement), ("edits.cue_survives", self.edits.cue_survives)];
-        for (field, value) in probabilities {
-            if !(0.0..=1.0).contains(&value) {
-                return Err(SpecError::Probability { field, value });
-            }
-        }
-        Ok(())
+        check_probabilities([
+            ("cue.agreement", self.cue.agreement),
+            ("edits.cue_survives", self.edits.cue_survives),
+        ])
     }
 }
 
+pub(crate) fn from_toml<T: DeserializeOwned>(text: &str, example: &'static str) -> Result<T, SpecError> {
+    toml::from_str(text).map_err(|error| SpecError::Syntax {
+        line: 1 + error.span().map_or(0, |span| text[..span.start].matches('\n').count()),
+        message: error.message().replace('\n', " "),
+        example,
+    })
+}
+
 pub(crate) fn check_classes(classes: &[Species]) -> Result<(), SpecError> {
+    check_names(&classes.iter().map(|class| class.name()).collect::<Vec<_>>())
+}
+
+pub(crate) fn check_names(classes: &[&str]) -> Result<(), SpecError> {
     if classes.len() < 2 {
         return Err(SpecError::TooFewClasses(classes.len()));
     }
     for (label, class) in classes.iter().enumerate() {
         if classes[..label].contains(class) {
-            return Err(SpecError::RepeatedClass(class.name().into()));
+            return Err(SpecError::RepeatedClass((*class).into()));
         }
     }
     Ok(())
@@ -170,6 +188,15 @@ pub(crate) fn check_classes(classes: &[Species]) -> Result<(), SpecError> {
 pub(crate) fn check_splits(train: usize, val: usize, test: usize) -> Result<(), SpecError> {
     match [("train", train), ("val", val), ("test", test)].into_iter().find(|(_, count)| *count == 0) {
         Some((split, _)) => Err(SpecError::EmptySplit(split)),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn check_probabilities(
+    numbers: impl IntoIterator<Item = (&'static str, f64)>,
+) -> Result<(), SpecError> {
+    match numbers.into_iter().find(|(_, value)| !(0.0..=1.0).contains(value)) {
+        Some((field, value)) => Err(SpecError::Probability { field, value }),
         None => Ok(()),
     }
 }

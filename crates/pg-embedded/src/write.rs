@@ -30,6 +30,9 @@ pub enum WriteError {
         /// What the encoder says.
         source: ImageError,
     },
+    /// A file of JSON lines could not be written.
+    #[error(transparent)]
+    Lines(#[from] pg_tubes::FileError),
 }
 
 impl Embedded {
@@ -96,22 +99,25 @@ impl Embedded {
     }
 
     fn make_folders(&self, folder: &Path) -> Result<(), WriteError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| WriteError::File { path, source }
-        };
-        fs::create_dir_all(folder).map_err(failed(folder))?;
-        if fs::read_dir(folder).map_err(failed(folder))?.next().is_some() {
-            return Err(WriteError::NotEmpty(folder.to_owned()));
-        }
+        new_folder(folder)?;
         for part in ["train", "val", "test", "edits"] {
             for class in &self.classes {
                 for path in [folder.join(part).join(class), folder.join("masks").join(part).join(class)] {
-                    fs::create_dir_all(&path).map_err(failed(&path))?;
+                    fs::create_dir_all(&path).map_err(|source| WriteError::File { path, source })?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// Makes a folder, or finds it empty.
+pub(crate) fn new_folder(folder: &Path) -> Result<(), WriteError> {
+    let failed = |source| WriteError::File { path: folder.to_owned(), source };
+    fs::create_dir_all(folder).map_err(failed)?;
+    match fs::read_dir(folder).map_err(failed)?.next() {
+        Some(_) => Err(WriteError::NotEmpty(folder.to_owned())),
+        None => Ok(()),
     }
 }
 

@@ -132,6 +132,20 @@ proptest! {
     }
 
     #[test]
+    fn pointwise_by_input_weight_and_bias(n in 1usize..3, points in 1usize..9, i in 1usize..5, o in 1usize..5, salt in 0u64..1000) {
+        let inputs = [random(&[n, i, 1, points], salt), random(&[o, i], salt + 1), random(&[o], salt + 2)];
+        check(&inputs, |t| pointwise(&t[0], &t[1], Some(&t[2]))?.sqr());
+        check(&inputs[..2], |t| pointwise(&t[0], &t[1], None)?.sqr());
+    }
+
+    #[test]
+    fn segment_max_and_segment_repeat_by_input(lengths in prop::collection::vec(1usize..5, 1..5), rows in 1usize..4, salt in 0u64..1000) {
+        let segments = Segments::new(lengths).unwrap();
+        check(&[separated(&[1, rows, segments.length()], salt)], |t| segment_max(&t[0], &segments)?.sqr());
+        check(&[random(&[rows, segments.count()], salt)], |t| segment_repeat(&t[0], &segments)?.sqr());
+    }
+
+    #[test]
     fn relu_gelu_and_sigmoid_by_input(n in 1usize..4, c in 1usize..9, salt in 0u64..1000) {
         let x = separated(&[n, c], salt);
         check(std::slice::from_ref(&x), |t| relu(&t[0])?.sqr());

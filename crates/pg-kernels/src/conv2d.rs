@@ -147,6 +147,11 @@ impl Conv2dGeometry {
         [self.y, self.x].iter().all(|a| a.window == 1 && a.stride == 1 && a.padding == 0)
     }
 
+    /// One sample with such a kernel, in one group: nothing but a product of two matrices.
+    fn is_one_product(&self) -> bool {
+        self.samples == 1 && self.groups == 1 && self.is_pointwise()
+    }
+
     /// Elements of the columns matrix, where there is need of one.
     fn columns_len(&self) -> usize {
         if self.is_pointwise() { 0 } else { self.rows() * self.positions() }

@@ -79,6 +79,12 @@ impl<'a, T> Matrix<'a, T> {
         Self { data, rows, cols, row_stride: cols, col_stride: 1 }
     }
 
+    /// `count` rows from row `first` on.
+    pub(crate) fn some_rows(self, first: usize, count: usize) -> Self {
+        assert!(first + count <= self.rows, "rows {first} to {} of {}", first + count, self.rows);
+        Self { data: &self.data[first * self.row_stride..], rows: count, ..self }
+    }
+
     pub(crate) fn transposed(self) -> Self {
         Self {
             rows: self.cols,
@@ -96,8 +102,9 @@ pub(crate) fn matmul<T: Float>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>
     let (m, k, n) = (a.rows, a.cols, b.cols);
     assert_eq!(k, b.rows, "inner sizes");
     assert_eq!(Some(out.len()), m.checked_mul(n), "output of {m} x {n}");
-    // SAFETY: the asserts here and in `Matrix::new` keep every index (row * row_stride + col * col_stride) inside
-    // its slice; `out` is borrowed mutably and so overlaps neither input; T is f32 or f64 (`Float` is sealed).
+    // SAFETY: the asserts here, in `Matrix::new` and in `Matrix::some_rows` keep every index (row * row_stride + col *
+    // col_stride) inside its slice; `out` is borrowed mutably and so overlaps neither input; T is f32 or f64 (`Float` is
+    // sealed).
     unsafe {
         gemm::gemm(
             m,

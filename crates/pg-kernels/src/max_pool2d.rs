@@ -105,7 +105,7 @@ fn first_maximum<T: Float>(plane: &[T], width: usize, rows: Range<usize>, column
     best
 }
 
-fn is_nan<T: Float>(value: T) -> bool {
+pub(crate) fn is_nan<T: Float>(value: T) -> bool {
     value.partial_cmp(&value).is_none()
 }
 

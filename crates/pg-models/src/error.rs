@@ -37,6 +37,12 @@ pub enum Error {
         /// The value given.
         value: usize,
     },
+    /// A sample of skeletons has no point.
+    #[error("sample {sample} of the batch has no valid keypoint; leave it out")]
+    EmptySample {
+        /// Its place in the batch.
+        sample: usize,
+    },
     /// A file of weights cannot be read.
     #[error("{}: cannot read weights: {reason}", path.display())]
     Unreadable {

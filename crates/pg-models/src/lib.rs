@@ -1,5 +1,5 @@
-//! Image classifiers whose every operation has a right second derivative, with torchvision's parameter names, so that
-//! its weights load as they are and ours load in PyTorch.
+//! Networks whose every operation has a right second derivative: image classifiers ([`Model`]) with torchvision's parameter
+//! names, so that its weights load as they are and ours load in PyTorch, and one for skeletons ([`Skp`]).
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -36,6 +36,7 @@ pub use error::{Error, Result};
 pub use hub::download;
 pub use layers::Mode;
 pub use model::{MODEL_NAMES, Model, ModelSpec};
+pub use networks::skp::{Groups, KEYPOINT_FEATURES, PointLayout, Skp, SkpSpec};
 pub use networks::{Localized, sat::Vit};
 pub use params::Params;
 pub use weights::{Mismatch, read_weights};

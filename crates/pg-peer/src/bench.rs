@@ -1,18 +1,21 @@
 //! Times a training step: forward, loss, backward to every parameter; no optimiser and no data loading.
 
+use crate::network::Network;
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use clap::{Args as ClapArgs, ValueEnum};
 use pg_cli::DeviceName;
 use pg_grad::ops::log_softmax;
 use pg_grad::{Guidance, Provenance, Turn, peak_device_memory};
-use pg_models::{Mode, Model, ModelSpec, Vit};
+use pg_models::{KEYPOINT_FEATURES, Mode, Model, ModelSpec, PointLayout, Skp, SkpSpec, Vit};
 use pg_random::Seed;
-use rand_distr::{Distribution, StandardNormal};
+use rand_distr::{Distribution, StandardNormal, StandardUniform};
 use serde::Serialize;
 use std::time::Instant;
 
 const CLASSES: u32 = 200;
+/// Of skeletons: 60 people of each of two mixed scenes, with 17 joints.
+const SCENES: [usize; 2] = [2 * 60, 17];
 
 #[derive(ClapArgs)]
 pub(crate) struct Args {
@@ -79,18 +82,15 @@ struct Row<'a> {
 
 /// Prints one JSON line.
 pub(crate) fn run(args: &Args) -> Result<bool> {
-    let named = ModelSpec::new(&args.model, CLASSES as usize);
-    // Drop path would leave out a part of the work.
-    let vit = named.vit.map(|vit| Vit { drop_path_percent: 0, ..vit });
-    let spec = ModelSpec { size: args.size as usize, vit, ..named };
     let device = args.device.open()?;
     #[cfg(feature = "cuda")]
     anyhow::ensure!(device.is_cuda() || !args.tf32, "--tf32 is for CUDA devices");
     #[cfg(feature = "cuda")]
     candle_core::cuda_backend::set_gemm_reduced_precision_f32(args.tf32);
-    let mut model = Model::new(spec, Seed(0), DType::F32, &device)?;
-    model.set_grad_checkpointing(args.grad_checkpointing)?;
-    let batch = Batch::new(args, &device)?;
+    let (model, batch) = match args.model.as_str() {
+        "skp" => skeletons(args, &device)?,
+        _ => (Network::Images(image_model(args, &device)?), Batch::of_images(args, &device)?),
+    };
     batch.step(&model)?;
     device.synchronize()?;
     let mut times = (0..args.repeats)
@@ -118,6 +118,32 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     Ok(true)
 }
 
+fn image_model(args: &Args, device: &Device) -> Result<Model> {
+    let named = ModelSpec::new(&args.model, CLASSES as usize);
+    // Drop path would leave out a part of the work.
+    let vit = named.vit.map(|vit| Vit { drop_path_percent: 0, ..vit });
+    let spec = ModelSpec { size: args.size as usize, vit, ..named };
+    let mut model = Model::new(spec, Seed(0), DType::F32, device)?;
+    model.set_grad_checkpointing(args.grad_checkpointing)?;
+    Ok(model)
+}
+
+/// Points all over the image, of which one in ten is missing; the people of the first scene are source A.
+fn skeletons(args: &Args, device: &Device) -> Result<(Network, Batch)> {
+    let ([slots, keypoints], n, cpu) = (SCENES, args.batch as usize, &Device::Cpu);
+    let count = n * slots * keypoints;
+    let uniform = |name| StandardUniform.sample_iter(Seed(0).stream(name, &[]));
+    let points: Vec<f32> =
+        uniform("points").map(|u: f32| 2.0 * u - 1.0).take(count * KEYPOINT_FEATURES).collect();
+    let valid: Vec<bool> = uniform("valid").map(|u: f32| u > 0.1).take(count).collect();
+    let mask: Vec<f32> = (0..n * slots).map(|i| f32::from(u8::from(i % slots < slots / 2))).collect();
+    let mask = Tensor::from_vec(mask, (n, slots, 1, 1), cpu)?.to_device(device)?;
+    let input = Tensor::from_vec(points, (n, slots, keypoints, KEYPOINT_FEATURES), cpu)?.to_device(device)?;
+    let skp = Skp::new(SkpSpec::new(CLASSES as usize), Seed(0), DType::F32, device)?;
+    let network = Network::Points(skp, PointLayout::new(&valid, [n, slots, keypoints])?);
+    Ok((network, Batch::new(args, input, &mask)?))
+}
+
 struct Batch {
     mode: StepMode,
     input: Tensor,
@@ -127,8 +153,8 @@ struct Batch {
 }
 
 impl Batch {
-    /// Gaussian images, a central square of half the side as source A, and class b = a + 1.
-    fn new(args: &Args, device: &Device) -> Result<Self> {
+    /// Gaussian images, a central square of half the side as source A.
+    fn of_images(args: &Args, device: &Device) -> Result<Self> {
         let (n, size, cpu) = (args.batch as usize, args.size as usize, &Device::Cpu);
         let numbers: Vec<f32> =
             StandardNormal.sample_iter(Seed(0).stream("bench", &[])).take(n * 3 * size * size).collect();
@@ -137,18 +163,24 @@ impl Batch {
             .map(|i| f32::from(u8::from(inside(i % size) && inside(i / size % size))))
             .collect();
         let mask = Tensor::from_vec(mask, (n, 1, size, size), cpu)?.to_device(device)?;
+        let input = Tensor::from_vec(numbers, (n, 3, size, size), cpu)?.to_device(device)?;
+        Self::new(args, input, &mask)
+    }
+
+    /// Class b = a + 1.
+    fn new(args: &Args, input: Tensor, mask: &Tensor) -> Result<Self> {
+        let (n, device) = (args.batch as usize, input.device());
         let a: Vec<u32> = (0..n as u32).map(|i| i * 37 % CLASSES).collect();
         let b: Vec<u32> = a.iter().map(|a| (a + 1) % CLASSES).collect();
         let (label_a, label_b) = (Tensor::new(a, device)?, Tensor::new(b, device)?);
         let provenance = match args.mode {
-            StepMode::Hard => Provenance::edited(&label_a, &mask, &Tensor::ones(n, DType::F32, device)?)?,
-            _ => Provenance::mixed(&label_a, &label_b, &mask)?,
+            StepMode::Hard => Provenance::edited(&label_a, mask, &Tensor::ones(n, DType::F32, device)?)?,
+            _ => Provenance::mixed(&label_a, &label_b, mask)?,
         };
-        let input = Tensor::from_vec(numbers, (n, 3, size, size), cpu)?.to_device(device)?;
         Ok(Self { mode: args.mode, input, label_a, label_b, provenance })
     }
 
-    fn step(&self, model: &Model) -> Result<()> {
+    fn step(&self, model: &Network) -> Result<()> {
         let turn = (self.mode != StepMode::Plain).then_some(Turn::ALL);
         let step = Guidance::new(0.05).step(
             &self.input,

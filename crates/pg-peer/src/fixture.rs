@@ -37,6 +37,10 @@ pub(crate) struct Spec {
     pub(crate) dim: Option<usize>,
     pub(crate) depth: Option<usize>,
     pub(crate) heads: Option<usize>,
+    /// People of each of the two scenes of a sample, joints of each, and blocks in each stage of a skeleton model.
+    pub(crate) instances: Option<usize>,
+    pub(crate) keypoints: Option<usize>,
+    pub(crate) repeats: Option<[usize; 3]>,
 }
 
 fn default_stride() -> usize {
@@ -63,6 +67,17 @@ pub(crate) struct Summary {
     pub(crate) shape: Vec<usize>,
     pub(crate) norm: f64,
     pub(crate) at: BTreeMap<usize, f64>,
+}
+
+impl Spec {
+    pub(crate) fn is_of_skeletons(&self) -> bool {
+        self.model == "skp"
+    }
+
+    /// (n, instances, keypoints): the people of both scenes of a sample.
+    pub(crate) fn points(&self) -> [usize; 3] {
+        [self.batch, 2 * self.instances.unwrap_or(1), self.keypoints.unwrap_or(1)]
+    }
 }
 
 impl Fixture {

@@ -5,6 +5,7 @@ mod bench;
 mod data;
 mod fixture;
 mod generator;
+mod network;
 mod parity;
 
 use clap::Parser;

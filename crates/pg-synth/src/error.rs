@@ -34,6 +34,18 @@ pub enum SynthError {
         /// Number of values passed.
         given: usize,
     },
+    /// A scene of skeletons is not of the batch's shape.
+    #[error("scene {index} has {given} points in place of {slots} people with {keypoints} joints each")]
+    SceneLength {
+        /// Place in the batch.
+        index: usize,
+        /// People of a scene.
+        slots: usize,
+        /// Joints of a person.
+        keypoints: usize,
+        /// Points passed.
+        given: usize,
+    },
     /// A parameter outside its range.
     #[error("{name} = {value} is out of range; pass {expected}")]
     Parameter {

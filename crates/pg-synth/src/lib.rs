@@ -44,6 +44,7 @@ mod mixup;
 mod paste;
 mod puzzlemix;
 mod resizemix;
+mod skeletons;
 mod synthesiser;
 
 pub use alia::{AliaEdits, AliaError, Original, import_alia};
@@ -56,4 +57,5 @@ pub use manifest::{EditRecord, ManifestError, read_manifest, write_manifest};
 pub use mixup::Mixup;
 pub use puzzlemix::{PuzzleMix, SalientBatch, Transport};
 pub use resizemix::{ResizeMix, ResizeMixVariant};
+pub use skeletons::{BatchMix, MixedScenes, POINT_FEATURES, Scene, Scenes, SkeletonAugment};
 pub use synthesiser::Synthesiser;

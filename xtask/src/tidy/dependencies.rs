@@ -29,6 +29,8 @@ const FORBIDDEN: &[(&str, &str, &[&str])] = &[
     ("pg-provenance", "crates/pg-provenance/Cargo.toml", TENSOR_LIBRARIES),
     ("pg-synth", "crates/pg-synth/Cargo.toml", TENSOR_LIBRARIES),
     ("pg-localization", "crates/pg-localization/Cargo.toml", TENSOR_LIBRARIES),
+    ("pg-tubes", "crates/pg-tubes/Cargo.toml", TENSOR_LIBRARIES),
+    ("pg-skeleton", "crates/pg-skeleton/Cargo.toml", TENSOR_LIBRARIES),
     ("pg-embedded", "crates/pg-embedded/Cargo.toml", TENSOR_LIBRARIES),
     ("pg-grad", "crates/pg-grad/Cargo.toml", &["pg-provenance", "pg-synth", "pg-embedded", "pg-models"]),
     ("pg-models", "crates/pg-models/Cargo.toml", &["pg-provenance", "pg-synth", "pg-embedded"]),

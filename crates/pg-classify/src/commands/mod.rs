@@ -100,7 +100,7 @@ impl Subject {
         if checkpoint.is_dir() {
             checkpoint.push("best.safetensors");
         }
-        let (tensors, about) = About::load(&checkpoint, PROGRAM)?;
+        let (tensors, about) = <About>::load(&checkpoint, PROGRAM)?;
         let model = Model::new(about.model.clone(), Seed(0), DType::F32, device)
             .with_context(|| checkpoint.display().to_string())?;
         model.params().load(&tensors).with_context(|| checkpoint.display().to_string())?;

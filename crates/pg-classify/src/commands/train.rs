@@ -96,7 +96,8 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     let weights = class_weights(&dataset, &samples, &config, &device)?;
     let task =
         Classifier::new(&model, &dataset, Arc::clone(&samples), &config, weights, evaluator.clone(), &device);
-    let optimizer = config.optimisation.optimizer(&model, &config.network.freeze);
+    let optimizer =
+        config.optimisation.optimizer(model.params(), model.spec().head(), &config.network.freeze);
     optimizer.groups().check(model.params().vars())?;
     let pictures = resume.is_none().then(|| draw_samples(&samples, &config, PICTURES)).transpose()?;
 
@@ -219,7 +220,7 @@ fn finish(
         let report = json!({"ending": outcome.ending, "epochs": outcome.epochs, "run_dir": run_dir});
         return if json { say(&report) } else { Ok(()) };
     }
-    let (weights, _) = About::load(&dir.file("best.safetensors"), PROGRAM)?;
+    let (weights, _) = <About>::load(&dir.file("best.safetensors"), PROGRAM)?;
     model.params().load(&weights)?;
     let test = evaluator.scores(model, &dataset.test)?;
     let share = evaluator.target_gradient_share(model, &dataset.test)?;

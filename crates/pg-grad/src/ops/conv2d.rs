@@ -31,7 +31,7 @@ use pg_kernels::{Conv2dGeometry, conv2d as kernels};
 pub fn conv2d(x: &Tensor, weight: &Tensor, options: Conv2dOptions) -> Result<Tensor> {
     let geometry = Conv2dGeometry::new(dims4(x)?, dims4(weight)?, options)?;
     if has_kernels(x) {
-        Ok(apply(Map::Output, geometry, x, weight)?)
+        Ok(Conv2dMap { map: Map::Output, geometry, kernel_is_matrix: false }.apply(x, weight)?)
     } else {
         Ok(with_candle(x, weight, options)?)
     }
@@ -93,26 +93,38 @@ enum Map {
     Weight,
 }
 
+#[derive(Clone, Copy)]
 struct Conv2dMap {
     map: Map,
     geometry: Conv2dGeometry,
+    /// Whether the kernel, of 1x1, is a matrix (out, in).
+    kernel_is_matrix: bool,
 }
 
-fn apply(map: Map, geometry: Conv2dGeometry, a: &Tensor, b: &Tensor) -> CandleResult<Tensor> {
-    tape::apply2(&a.contiguous()?, &b.contiguous()?, Conv2dMap { map, geometry }, [true, true])
+/// `weight` (out, in) times the channels of `x` (n, in, height, width), for tensors that have kernels.
+pub(super) fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let (out, input) = weight.dims2()?;
+    let geometry = Conv2dGeometry::new(dims4(x)?, [out, input, 1, 1], Conv2dOptions::default())?;
+    Ok(Conv2dMap { map: Map::Output, geometry, kernel_is_matrix: true }.apply(x, weight)?)
 }
 
 impl Conv2dMap {
-    fn result_shape(&self) -> [usize; 4] {
-        match self.map {
+    fn apply(self, a: &Tensor, b: &Tensor) -> CandleResult<Tensor> {
+        tape::apply2(&a.contiguous()?, &b.contiguous()?, self, [true, true])
+    }
+
+    fn result_shape(&self) -> Shape {
+        let shape = match self.map {
             Map::Output => self.geometry.output_shape(),
             Map::Input => self.geometry.input_shape(),
             Map::Weight => self.geometry.kernel_shape(),
-        }
+        };
+        let axes = if matches!(self.map, Map::Weight) && self.kernel_is_matrix { 2 } else { 4 };
+        Shape::from(&shape[..axes])
     }
 
     fn run<T: pg_kernels::Float>(&self, a: &[T], b: &[T]) -> Vec<T> {
-        let mut result = pg_kernels::zeros(self.result_shape().iter().product());
+        let mut result = pg_kernels::zeros(self.result_shape().elem_count());
         match self.map {
             Map::Output => kernels::forward(&self.geometry, a, b, &mut result),
             Map::Input => kernels::input_gradient(&self.geometry, a, b, &mut result),
@@ -135,7 +147,7 @@ impl CustomOp2 for Conv2dMap {
         lb: &Layout,
     ) -> CandleResult<(CpuStorage, Shape)> {
         let result = on_floats!("conv2d", a: la, b: lb => self.run(a, b));
-        Ok((result, Shape::from(&self.result_shape()[..])))
+        Ok((result, self.result_shape()))
     }
 
     #[cfg(feature = "cuda")]
@@ -152,7 +164,7 @@ impl CustomOp2 for Conv2dMap {
             Map::Input => cuda::input_gradient(&device, g, &a, &b)?,
             Map::Weight => cuda::weight_gradient(&device, g, &a, &b)?,
         });
-        Ok((result, Shape::from(&self.result_shape()[..])))
+        Ok((result, self.result_shape()))
     }
 
     fn bwd(
@@ -165,7 +177,7 @@ impl CustomOp2 for Conv2dMap {
         let wants_first = pass::wants_input_gradient(a);
         let wants_second = b.track_op() && pass::wants_weight_gradient(b);
         let (a, b, grad) = (pass::operand(a), pass::operand(b), pass::operand(grad));
-        let map = |map, a: &Tensor, b: &Tensor| apply(map, self.geometry, a, b);
+        let map = |map, a: &Tensor, b: &Tensor| Self { map, ..*self }.apply(a, b);
         let first = |kind, x: &Tensor, y: &Tensor| wants_first.then(|| map(kind, x, y)).transpose();
         let second = |kind, x: &Tensor, y: &Tensor| wants_second.then(|| map(kind, x, y)).transpose();
         Ok(match self.map {

@@ -10,7 +10,7 @@
 //!   weight gradient    weight (out x R) +=  gradient (out x P) columns^T (P x R)
 //! ```
 //!
-//! Samples run in parallel. The weight gradient, which sums over them, runs in parts of the samples, or over filters
+//! Samples run in parallel; of a single one, whose columns are its input, the rows of the product. The weight gradient, which sums over them, runs in parts of the samples, or over filters
 //! where the kernel is too large for several sums.
 
 use super::Conv2dGeometry;
@@ -23,6 +23,15 @@ use std::ops::Range;
 /// `output` (n, out, oh, ow) = conv2d(`input`, `weight`).
 pub(super) fn forward<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], output: &mut [T]) {
     let (rows, positions) = (g.rows(), g.positions());
+    if g.is_one_product() {
+        let filters = g.out_channels.div_ceil(PARTS);
+        return output.par_chunks_mut(filters * positions).zip(weight.par_chunks(filters * rows)).for_each(
+            |(output, weight)| {
+                let weight = Matrix::new(weight, weight.len() / rows, rows);
+                matmul(output, weight, Matrix::new(input, rows, positions), false);
+            },
+        );
+    }
     output
         .par_chunks_mut(g.out_channels * positions)
         .zip(input.par_chunks(g.channels * g.in_plane()))
@@ -46,6 +55,14 @@ pub(super) fn input_gradient<T: Float>(
     input_gradient: &mut [T],
 ) {
     let (rows, positions) = (g.rows(), g.positions());
+    if g.is_one_product() {
+        let channels = g.channels.div_ceil(PARTS);
+        return input_gradient.par_chunks_mut(channels * positions).enumerate().for_each(|(part, target)| {
+            let weight = Matrix::new(weight, g.out_channels, rows).transposed();
+            let weight = weight.some_rows(part * channels, target.len() / positions);
+            matmul(target, weight, Matrix::new(gradient, g.out_channels, positions), false);
+        });
+    }
     input_gradient
         .par_chunks_mut(g.channels * g.in_plane())
         .zip(gradient.par_chunks(g.out_channels * positions))
@@ -73,7 +90,7 @@ pub(super) fn input_gradient<T: Float>(
 const STACKED: usize = if cfg!(test) { 400 } else { 1 << 22 };
 /// Elements of a kernel that is summed in parts at once: of larger ones, one sum is kept.
 const SMALL_KERNEL: usize = if cfg!(test) { 40 } else { 1 << 18 };
-/// Parts that the sum over samples is cut into.
+/// Parts that the sum over samples is cut into, or the product of a single one.
 const PARTS: usize = 8;
 
 /// `weight_gradient` (out, channels / groups, kh, kw) of `gradient` (n, out, oh, ow).
@@ -83,6 +100,9 @@ pub(super) fn weight_gradient<T: Float>(
     gradient: &[T],
     weight_gradient: &mut [T],
 ) {
+    if g.is_one_product() {
+        return sum_samples(g, input, gradient, g.out_channels.div_ceil(PARTS), weight_gradient);
+    }
     if g.kernel_len() > SMALL_KERNEL {
         let filters_a_task = g.group_out().div_ceil(4).clamp(16, 128);
         return sum_samples(g, input, gradient, filters_a_task, weight_gradient);

@@ -31,6 +31,11 @@ impl Linear {
         &self.weight
     }
 
+    /// On the channels of (n, input, height, width), giving (n, output, height, width).
+    pub(crate) fn forward_channels(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(pg_grad::ops::pointwise(x, &self.weight, Some(&self.bias))?)
+    }
+
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(pg_grad::ops::linear(x, &self.weight, Some(&self.bias))?)
     }

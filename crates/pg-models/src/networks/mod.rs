@@ -3,6 +3,7 @@
 pub(crate) mod mlp;
 pub(crate) mod resnet;
 pub(crate) mod sat;
+pub(crate) mod skp;
 pub(crate) mod small_cnn;
 pub(crate) mod vgg_gap;
 

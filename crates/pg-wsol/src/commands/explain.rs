@@ -92,7 +92,7 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
         path.push("best.safetensors");
     }
     let device = machine.open_device()?;
-    let (tensors, about) = About::load(&path, PROGRAM)?;
+    let (tensors, about) = <About>::load(&path, PROGRAM)?;
     let wrong = |error: pg_models::Error| anyhow::anyhow!("{}: {error}", path.display());
     let model = Model::new(about.model.clone(), Seed(0), DType::F32, &device).map_err(wrong)?;
     model.params().load(&tensors).map_err(wrong)?;

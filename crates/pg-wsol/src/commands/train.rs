@@ -78,7 +78,8 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     }
     let evaluator = evaluator(&dataset, &config, &device);
     let task = Localizer::new(&model, &dataset, &config, &evaluator);
-    let optimizer = config.optimisation.optimizer(&model, &config.network.freeze);
+    let optimizer =
+        config.optimisation.optimizer(model.params(), model.spec().head(), &config.network.freeze);
     optimizer.groups().check(model.params().vars())?;
     describe(&dataset, &model, &config);
     let mixes = resume.is_none().then(|| task.first_mixes(PICTURES)).transpose()?;
@@ -201,7 +202,7 @@ fn finish(
         let report = json!({"ending": outcome.ending, "epochs": outcome.epochs, "run_dir": run_dir});
         return if json { say(&report) } else { Ok(()) };
     }
-    let (weights, _) = About::load(&dir.file("best.safetensors"), PROGRAM)?;
+    let (weights, _) = <About>::load(&dir.file("best.safetensors"), PROGRAM)?;
     model.params().load(&weights)?;
     let (val, test) = (evaluator.measure(model, &dataset.val)?, evaluator.measure(model, &dataset.test)?);
     let leak = evaluator.leak_ratio(model, &dataset.test)?;

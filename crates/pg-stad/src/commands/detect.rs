@@ -1,0 +1,101 @@
+//! Scores every person in every frame.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pg_cli::Machine;
+use pg_cli::output::say;
+use pg_skeleton::{Clip, read_clip_lines};
+use pg_stad::detection::Detector;
+use pg_stad::linking::LinkSettings;
+use pg_tubes::write_detections;
+use rayon::prelude::*;
+use serde_json::json;
+
+use super::Checkpoint;
+
+/// Clips are JSON lines; `pg-stad convert` makes them of other files.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Clips, with or without labels.
+    #[arg(long, num_args = 1.., required = true, value_name = "FILE")]
+    data: Vec<PathBuf>,
+    /// Run directory of the network.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: PathBuf,
+    /// File for the detections (JSON lines).
+    #[arg(long, value_name = "FILE", default_value = "detections.jsonl")]
+    out: PathBuf,
+    /// Frames that are looked at together: longer videos are cut into windows.
+    #[arg(long, value_name = "F", default_value = "300", value_parser = clap::value_parser!(u32).range(1..))]
+    window: u32,
+    /// Name clips that cannot be used, and go on without them.
+    #[arg(long)]
+    keep_going: bool,
+    #[command(flatten)]
+    link: LinkSettings,
+    #[command(flatten)]
+    pub(crate) machine: Machine,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let link = args.link.clone().resolve();
+    link.check()?;
+    let device = args.machine.open_device()?;
+    let Checkpoint { skp, about, config } = Checkpoint::open(&args.checkpoint, &device)?;
+    let (clips, skipped) = clips(args)?;
+    let detector =
+        Detector::new(&skp, &about.classes, config.sampling()).on(&device).with_window(args.window as usize);
+    let target = if args.machine.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let bar = ProgressBar::with_draw_target(Some(clips.len() as u64), target)
+        .with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} clips {eta}")?);
+    let started = Instant::now();
+    let mut detections = Vec::with_capacity(clips.len());
+    for clip in &clips {
+        detections.push(detector.detect(clip)?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let linking = link.linking();
+    detections.par_iter_mut().for_each(|video| video.tubes = linking.tubes(video));
+    let seconds = started.elapsed().as_secs_f64();
+    write_detections(&args.out, &detections)?;
+
+    let frames: usize = clips.iter().map(|clip| clip.frames).sum();
+    let of_video: f64 = clips.iter().map(|clip| clip.frames as f64 / clip.fps.unwrap_or(25.0)).sum();
+    let tubes: usize = detections.iter().map(|video| video.tubes.len()).sum();
+    let per_second = seconds / of_video.max(f64::MIN_POSITIVE);
+    if args.machine.json {
+        return say(json!({
+            "clips": clips.len(), "frames": frames, "tubes": tubes, "seconds": seconds,
+            "seconds_per_second_of_video": per_second, "skipped": skipped, "out": args.out.display().to_string(),
+        }));
+    }
+    say(format_args!(
+        "{} clips, {frames} frames, {tubes} tubes in {}; {:.1} ms a second of video{}",
+        clips.len(),
+        args.out.display(),
+        1e3 * per_second,
+        if skipped.is_empty() { String::new() } else { format!("; {} clips skipped", skipped.len()) },
+    ))
+}
+
+/// The clips that can be used, and what was wrong with the others.
+fn clips(args: &Args) -> Result<(Vec<Clip>, Vec<String>)> {
+    let (mut clips, mut skipped) = (Vec::new(), Vec::new());
+    for path in &args.data {
+        for clip in read_clip_lines(path)? {
+            match clip {
+                Ok(clip) => clips.push(clip),
+                Err(error) if args.keep_going => {
+                    tracing::warn!("skipped: {error}");
+                    skipped.push(error.to_string());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok((clips, skipped))
+}

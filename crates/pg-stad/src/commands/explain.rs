@@ -1,0 +1,92 @@
+//! Draws what a class depends on.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use pg_cli::Machine;
+use pg_cli::output::say;
+use pg_skeleton::{Clip, read_clips};
+use pg_stad::dataset::{Source, has_people};
+use pg_stad::detection::Detector;
+use pg_stad::explanation::explain;
+use pg_stad::page::page;
+use pg_tasks::run_dir::write_atomically;
+use pg_tubes::{VideoTruth, read_ground_truth};
+use serde_json::json;
+
+use super::Checkpoint;
+
+/// Without --data, of the embedded set's test clips.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run directory of the network.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: PathBuf,
+    /// Clips (JSON lines).
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    data: Vec<PathBuf>,
+    /// Tubes of the clips (JSON lines), drawn dashed.
+    #[arg(long, value_name = "FILE", requires = "data")]
+    ground_truth: Option<PathBuf>,
+    /// The clip with this name only.
+    #[arg(long, value_name = "ID")]
+    clip: Option<String>,
+    /// Clips to draw.
+    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u16).range(1..))]
+    count: u16,
+    /// The class to ask about; by default the likeliest of each clip.
+    #[arg(long, value_name = "NAME")]
+    class: Option<String>,
+    /// File for the page.
+    #[arg(long, value_name = "FILE", default_value = "explain.html")]
+    out: PathBuf,
+    #[command(flatten)]
+    pub(crate) machine: Machine,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let device = args.machine.open_device()?;
+    let Checkpoint { skp, about, config } = Checkpoint::open(&args.checkpoint, &device)?;
+    let class = match &args.class {
+        None => None,
+        Some(name) => Some(about.classes.iter().position(|class| class == name).with_context(|| {
+            format!("no class `{name}`; the checkpoint knows {}", about.classes.join(", "))
+        })?),
+    };
+    let (clips, truth) = clips(args)?;
+    let chosen: Vec<&Clip> = clips
+        .iter()
+        .filter(|clip| args.clip.as_ref().is_none_or(|id| *id == clip.id))
+        .filter(|clip| has_people(clip))
+        .take(args.count.into())
+        .collect();
+    if chosen.is_empty() {
+        bail!("no clip to draw: {}", args.clip.as_deref().unwrap_or("none of them shows anyone"));
+    }
+    let detector = Detector::new(&skp, &about.classes, config.sampling()).on(&device);
+    let detections = chosen.iter().map(|clip| detector.detect(clip)).collect::<Result<Vec<_>, _>>()?;
+    let mut explained = Vec::new();
+    for (clip, detections) in chosen.iter().zip(&detections) {
+        let tubes = truth.iter().filter(|video| video.id == clip.id).flat_map(|video| &video.tubes);
+        explained.push(explain(&skp, config.sampling(), clip, detections, class, tubes.cloned(), &device)?);
+    }
+    let html = page(&explained);
+    write_atomically(&args.out, |file| std::io::Write::write_all(file, html.as_bytes()))?;
+    if args.machine.json {
+        return say(json!({"clips": explained.len(), "out": args.out.display().to_string()}));
+    }
+    say(format_args!("{} clips drawn in {}", explained.len(), args.out.display()))
+}
+
+fn clips(args: &Args) -> Result<(Vec<Clip>, Vec<VideoTruth>)> {
+    if args.data.is_empty() {
+        let set = Source::Embedded.open()?;
+        return Ok((set.test.into_iter().map(|example| example.clip).collect(), set.truth));
+    }
+    let mut clips = Vec::new();
+    for path in &args.data {
+        clips.extend(read_clips(path)?);
+    }
+    let truth = args.ground_truth.as_deref().map(read_ground_truth).transpose()?;
+    Ok((clips, truth.unwrap_or_default()))
+}

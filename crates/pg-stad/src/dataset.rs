@@ -1,0 +1,237 @@
+//! Clips to train, validate and test with.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pg_embedded::{SkeletonScene, SkeletonSet, SkeletonSpec};
+use pg_random::Seed;
+use pg_skeleton::{Clip, read_clip_lines};
+use pg_tasks::fingerprint::Fingerprint;
+use pg_tubes::{VideoTruth, read_ground_truth};
+
+use crate::error::StadError;
+
+/// Clips of one kind, with one label each.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// What it is called in a run directory's name.
+    pub name: String,
+    /// Class names; a label is an index into them.
+    pub classes: Vec<String>,
+    /// Joints of a person, the same in all clips.
+    pub keypoints: usize,
+    /// Clips to train with, never empty.
+    pub train: Vec<Example>,
+    /// Clips to select a model with; may be empty.
+    pub val: Vec<Example>,
+    /// Clips to report on; may be empty.
+    pub test: Vec<Example>,
+    /// Where and when the actions of the test clips are, if known.
+    pub truth: Vec<VideoTruth>,
+}
+
+/// A clip with its class.
+#[derive(Clone, Debug)]
+pub struct Example {
+    /// The people.
+    pub clip: Clip,
+    /// Index into [`Dataset::classes`].
+    pub label: u32,
+}
+
+/// Where clips come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// Drawn by the program's own generator.
+    Embedded,
+    /// Read from files.
+    Files(Files),
+}
+
+/// Files of clips.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Files {
+    /// Class names, one a line.
+    pub label_map: PathBuf,
+    /// To train with.
+    pub train: Vec<PathBuf>,
+    /// To select with.
+    pub val: Vec<PathBuf>,
+    /// To report on.
+    pub test: Vec<PathBuf>,
+    /// Tubes of the test clips.
+    pub ground_truth: Option<PathBuf>,
+    /// Whether clips that cannot be used are named and passed over.
+    pub keep_going: bool,
+}
+
+impl Source {
+    /// Reads or draws the clips.
+    ///
+    /// # Errors
+    /// [`StadError`], naming the file and the line or the clip.
+    pub fn open(&self) -> Result<Dataset, StadError> {
+        match self {
+            Self::Embedded => embedded(&SkeletonSpec::default()),
+            Self::Files(files) => files.open(),
+        }
+    }
+}
+
+/// The embedded set of a specification. Its own seed is part of the protocol: runs that differ in their seed train and test
+/// on the same clips.
+///
+/// # Errors
+/// [`StadError::Embedded`].
+pub fn embedded(spec: &SkeletonSpec) -> Result<Dataset, StadError> {
+    let set = SkeletonSet::generate(spec, Seed(0))?;
+    let label = |scene: &SkeletonScene| {
+        let class = scene.clip.label.as_deref();
+        set.classes.iter().position(|name| Some(name.as_str()) == class).unwrap_or_default() as u32
+    };
+    let examples = |scenes: &[SkeletonScene]| {
+        scenes.iter().map(|scene| Example { clip: scene.clip.clone(), label: label(scene) }).collect()
+    };
+    let keypoints = set.train.iter().find_map(|scene| scene.clip.keypoint_count()).unwrap_or(17);
+    Ok(Dataset {
+        name: "embedded".into(),
+        keypoints,
+        train: examples(&set.train),
+        val: examples(&set.val),
+        test: examples(&set.test),
+        truth: set.test.iter().map(|scene| scene.truth.clone()).collect(),
+        classes: set.classes,
+    })
+}
+
+impl Files {
+    fn open(&self) -> Result<Dataset, StadError> {
+        let classes = read_labels(&self.label_map)?;
+        let mut keypoints = None;
+        let mut read = |files: &[PathBuf], purpose| self.examples(files, &classes, &mut keypoints, purpose);
+        let (train, val, test) =
+            (read(&self.train, "training")?, read(&self.val, "validation")?, read(&self.test, "testing")?);
+        let truth = self.ground_truth.as_deref().map(read_ground_truth).transpose()?.unwrap_or_default();
+        let first = self
+            .train
+            .first()
+            .map_or("clips", |path| path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("clips"));
+        Ok(Dataset {
+            name: first.to_owned(),
+            classes,
+            keypoints: keypoints.unwrap_or_default(),
+            train,
+            val,
+            test,
+            truth,
+        })
+    }
+
+    fn examples(
+        &self,
+        files: &[PathBuf],
+        classes: &[String],
+        keypoints: &mut Option<usize>,
+        purpose: &'static str,
+    ) -> Result<Vec<Example>, StadError> {
+        let mut examples = Vec::new();
+        for path in files {
+            for clip in read_clip_lines(path)? {
+                let example = clip.map_err(StadError::from).and_then(|clip| {
+                    let example = labelled(path, clip, classes)?;
+                    check_people(path, &example.clip, keypoints)?;
+                    Ok(example)
+                });
+                match example {
+                    Ok(example) => examples.push(example),
+                    Err(error) if self.keep_going => tracing::warn!("skipped: {error}"),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        match files.first() {
+            Some(path) if examples.is_empty() => Err(StadError::NoClips { path: path.clone(), purpose }),
+            _ => Ok(examples),
+        }
+    }
+}
+
+fn labelled(path: &Path, clip: Clip, classes: &[String]) -> Result<Example, StadError> {
+    let refuse = |reason: String| StadError::Clip { path: path.to_owned(), id: clip.id.clone(), reason };
+    let Some(label) = &clip.label else {
+        return Err(refuse("has no label; add \"label\", or leave it out".into()));
+    };
+    match classes.iter().position(|class| class == label) {
+        Some(place) => Ok(Example { label: place as u32, clip }),
+        None => Err(refuse(format!("has the label `{label}`, which is not in the label map; add it there"))),
+    }
+}
+
+/// A clip without anyone in it teaches nothing, and all people have as many joints.
+fn check_people(path: &Path, clip: &Clip, keypoints: &mut Option<usize>) -> Result<(), StadError> {
+    let refuse = |reason: String| Err(StadError::Clip { path: path.to_owned(), id: clip.id.clone(), reason });
+    if !has_people(clip) {
+        return refuse("has nobody in it; leave it out".into());
+    }
+    let found = clip.keypoint_count();
+    match (*keypoints, found) {
+        (Some(expected), Some(found)) if expected != found => {
+            refuse(format!("has {found} joints a person, others have {expected}; use one pose estimator"))
+        }
+        _ => {
+            *keypoints = keypoints.or(found);
+            Ok(())
+        }
+    }
+}
+
+/// Whether anyone in the clip has a joint.
+pub fn has_people(clip: &Clip) -> bool {
+    clip.instances.iter().any(|person| person.keypoints.iter().any(|point| point.confidence > 0.01))
+}
+
+/// Class names, one a line; blank lines are ignored.
+///
+/// # Errors
+/// [`StadError::Labels`]; [`StadError::LabelLine`] for a name that is there twice, or fewer than two names.
+pub fn read_labels(path: &Path) -> Result<Vec<String>, StadError> {
+    let text =
+        fs::read_to_string(path).map_err(|source| StadError::Labels { path: path.to_owned(), source })?;
+    let refuse = |line, reason: String| Err(StadError::LabelLine { path: path.to_owned(), line, reason });
+    let mut lines = HashMap::new();
+    let mut labels = Vec::new();
+    for (line, label) in (1..).zip(text.lines()).filter(|(_, label)| !label.trim().is_empty()) {
+        if let Some(first) = lines.insert(label.trim(), line) {
+            return refuse(line, format!("`{}` is already in line {first}; remove one", label.trim()));
+        }
+        labels.push(label.trim().to_owned());
+    }
+    if labels.len() < 2 {
+        return refuse(1, format!("{} class; name at least two, one a line", labels.len()));
+    }
+    Ok(labels)
+}
+
+impl Dataset {
+    /// Keeps the first `most` clips to validate and to test with, and what is known of them.
+    pub fn limit(&mut self, most: usize) {
+        self.val.truncate(most);
+        self.test.truncate(most);
+        let kept: HashSet<&str> = self.test.iter().map(|example| example.clip.id.as_str()).collect();
+        self.truth.retain(|video| kept.contains(video.id.as_str()));
+    }
+
+    /// Its classes, and of each split the clips by name, length and label.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let identity = |example: &Example| {
+            let numbers = [example.label as usize, example.clip.frames, example.clip.instances.len()];
+            [example.clip.id.as_bytes(), &numbers.map(usize::to_le_bytes).concat()].concat()
+        };
+        let of = |examples: &[Example]| examples.iter().map(identity).collect::<Vec<_>>();
+        Fingerprint::new(&self.classes)
+            .with("training", of(&self.train))
+            .with("validation", of(&self.val))
+            .with("test", of(&self.test))
+    }
+}

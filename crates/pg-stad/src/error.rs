@@ -1,0 +1,65 @@
+//! What can go wrong between clips and tubes.
+
+use std::path::PathBuf;
+
+/// Errors of preparing clips, of a training step and of detection.
+#[derive(Debug, thiserror::Error)]
+pub enum StadError {
+    /// A file of clips or of tubes cannot be used.
+    #[error(transparent)]
+    File(#[from] pg_tubes::FileError),
+    /// A file of labels cannot be read.
+    #[error("{}: {source}; check the path", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file of labels has a line that is none.
+    #[error("{}:{line}: {reason}", path.display())]
+    LabelLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// A clip cannot be used.
+    #[error("{}: clip `{id}` {reason}", path.display())]
+    Clip {
+        /// The file.
+        path: PathBuf,
+        /// The clip.
+        id: String,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// There is nothing to train or to test with.
+    #[error("{}: no clip can be used for {purpose}", path.display())]
+    NoClips {
+        /// The file.
+        path: PathBuf,
+        /// What it is for.
+        purpose: &'static str,
+    },
+    /// The embedded set cannot be drawn.
+    #[error(transparent)]
+    Embedded(#[from] pg_embedded::SpecError),
+    /// Scenes do not fit together.
+    #[error(transparent)]
+    Scenes(#[from] pg_synth::SynthError),
+    /// Tubes cannot be compared.
+    #[error(transparent)]
+    Evaluation(#[from] pg_tubes::EvaluationError),
+    /// The network or its gradient failed.
+    #[error(transparent)]
+    Guidance(#[from] pg_grad::Error),
+    /// The model does not fit.
+    #[error(transparent)]
+    Model(#[from] pg_models::Error),
+    /// candle failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}

@@ -1,0 +1,132 @@
+//! What a network does on clips that it was not trained with.
+
+use candle_core::{D, Device, Tensor, Var};
+use pg_grad::{Score, input_gradient_detached, without_graph};
+use pg_models::{Mode, Skp};
+use pg_random::Seed;
+use pg_synth::{BatchMix, Scenes};
+use pg_tubes::{AveragePrecision, VideoDetections, VideoTruth};
+use rand::seq::SliceRandom;
+
+use crate::dataset::Example;
+use crate::detection::batch;
+use crate::error::StadError;
+use crate::sampling::Sampling;
+
+/// Clips at a time.
+const BATCH: usize = 64;
+
+/// Share of the clips whose class the network finds; NaN without any.
+///
+/// # Errors
+/// If the network fails.
+pub fn video_accuracy(
+    skp: &Skp,
+    examples: &[Example],
+    sampling: Sampling,
+    device: &Device,
+) -> Result<f64, StadError> {
+    let mut right = 0;
+    for examples in examples.chunks(BATCH) {
+        let (points, layout) = batch(&scenes(examples, sampling)?, device)?;
+        let logits = without_graph(|| skp.forward(&points, &layout, Mode::Eval))?;
+        let found = logits.argmax(D::Minus1)?.to_vec1::<u32>()?;
+        right += found.iter().zip(examples).filter(|(found, example)| **found == example.label).count();
+    }
+    Ok(right as f64 / examples.len() as f64)
+}
+
+/// The middle frames of clips.
+fn scenes(examples: &[Example], sampling: Sampling) -> Result<Scenes, StadError> {
+    let keypoints = examples.iter().find_map(|example| example.clip.keypoint_count()).unwrap_or(1);
+    let scenes: Vec<_> = examples
+        .iter()
+        .map(|Example { clip, .. }| {
+            let all = 0..clip.frames;
+            let middle = sampling.scene(clip, &sampling.middle_frames(clip), &all, keypoints).scene;
+            if middle.valid.contains(&true) {
+                middle
+            } else {
+                sampling.scene(clip, &sampling.frames_with_people(clip), &all, keypoints).scene
+            }
+        })
+        .collect();
+    let labels = examples.iter().map(|example| example.label).collect();
+    Ok(Scenes::new(&scenes, (sampling.slots(), keypoints), labels)?)
+}
+
+/// Overlap from which on a person in a frame is the one of an annotated tube.
+const SAME_PERSON: f64 = 0.5;
+
+/// How well single people in single frames are told apart, by the mean over the classes of the average precision of all
+/// scores of the class: those are right that lie on a tube of the class. NaN without tubes.
+pub fn instance_ap(detections: &[VideoDetections], truth: &[VideoTruth]) -> f64 {
+    let Some(classes) = detections.first().map(|video| &video.classes) else { return f64::NAN };
+    let by_class: Vec<f64> =
+        (0..classes.len()).filter_map(|class| class_instance_ap(detections, truth, class)).collect();
+    by_class.iter().sum::<f64>() / by_class.len() as f64
+}
+
+fn class_instance_ap(detections: &[VideoDetections], truth: &[VideoTruth], class: usize) -> Option<f64> {
+    let mut scored: Vec<(f32, bool)> = Vec::new();
+    for video in detections {
+        let label = &video.classes[class];
+        let tubes: Vec<_> = truth
+            .iter()
+            .filter(|truth| truth.id == video.id)
+            .flat_map(|truth| truth.tubes.iter().filter(|tube| tube.label == *label))
+            .collect();
+        scored.extend(video.instances.iter().map(|instance| {
+            let overlap = |tube: &&pg_tubes::LabelledTube| {
+                tube.tube.box_at(instance.frame).map_or(0.0, |truth| truth.iou(instance.bounding_box))
+            };
+            (instance.scores[class], tubes.iter().any(|tube| overlap(tube) >= SAME_PERSON))
+        }));
+    }
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let hits: Vec<bool> = scored.into_iter().map(|(_, is_right)| is_right).collect();
+    let positives = hits.iter().filter(|hit| **hit).count();
+    (positives > 0).then(|| AveragePrecision::new(&hits, positives).envelope)
+}
+
+/// How much of a class's evidence is not its own: in mixes of two clips of different classes, the squared input gradient of
+/// each clip's logit on the other's people, over that on its own; `None` without two classes.
+///
+/// # Errors
+/// If the network fails.
+pub fn leak_ratio(
+    skp: &Skp,
+    examples: &[Example],
+    sampling: Sampling,
+    device: &Device,
+) -> Result<Option<f64>, StadError> {
+    let mut order: Vec<&Example> = examples.iter().collect();
+    order.shuffle(&mut Seed(0).stream("leak", &[]));
+    let pairs: Vec<Example> = order
+        .chunks_exact(2)
+        .filter(|pair| pair[0].label != pair[1].label)
+        .flat_map(|pair| pair.iter().map(|&example| example.clone()))
+        .collect();
+    let (mut own, mut leaked) = (0.0, 0.0);
+    for pairs in pairs.chunks(BATCH) {
+        let mixed = BatchMix::default().mix(&scenes(pairs, sampling)?)?;
+        let (points, layout) = batch(&mixed.scenes, device)?;
+        let points = Var::from_tensor(&points)?;
+        let logits = skp.forward(&points, &layout, Mode::Eval)?;
+        let [n, slots, _] = mixed.scenes.shape();
+        for source in 0..2 {
+            let labels: Vec<u32> = mixed.labels.iter().skip(source).step_by(2).copied().collect();
+            let labels = Tensor::new(labels, device)?;
+            let gradient = input_gradient_detached(&logits, &points, &labels, Score::Logit)?;
+            let squares = gradient.sqr()?.sum((2, 3))?.to_vec2::<f32>()?;
+            for mix in squares.iter().take(n) {
+                let half = |half: usize| {
+                    mix[half * slots / 2..(half + 1) * slots / 2].iter().map(|&x| f64::from(x)).sum::<f64>()
+                };
+                own += half(source);
+                leaked += half(1 - source);
+            }
+        }
+    }
+    Ok((own > 0.0).then(|| leaked / own))
+}

@@ -1,0 +1,90 @@
+//! How much a class depends on each person in each frame.
+
+use candle_core::{D, DType, Device, Tensor, Var};
+use pg_grad::ops::softmax;
+use pg_grad::{Score, input_gradient_detached};
+use pg_models::{Mode, Skp};
+use pg_skeleton::Clip;
+use pg_synth::Scenes;
+use pg_tubes::{ActOptions, LabelledTube, VideoDetections, link_act};
+
+use crate::detection::batch;
+use crate::error::StadError;
+use crate::page::Explained;
+use crate::sampling::Sampling;
+
+/// Explains `class`, or the likeliest, of a clip in which someone is. Every frame is in one of several scenes that span the
+/// clip; an instance's dependence is the squared gradient on its joints over that on all of the clip.
+///
+/// # Errors
+/// If the network fails.
+pub fn explain<'a>(
+    skp: &Skp,
+    sampling: Sampling,
+    clip: &'a Clip,
+    detections: &'a VideoDetections,
+    class: Option<usize>,
+    truth: impl Iterator<Item = LabelledTube>,
+    device: &Device,
+) -> Result<Explained<'a>, StadError> {
+    let keypoints = clip.keypoint_count().unwrap_or(1);
+    let mut crowd = vec![0; clip.frames];
+    clip.instances.iter().for_each(|person| crowd[person.frame] += 1);
+    let sampling = Sampling { people: crowd.into_iter().max().unwrap_or(1).max(1), ..sampling };
+    let window = 0..clip.frames;
+    let sampled: Vec<_> = sampling
+        .cover(window.clone())
+        .iter()
+        .map(|frames| sampling.scene(clip, frames, &window, keypoints))
+        .filter(|sampled| sampled.scene.valid.contains(&true))
+        .collect();
+    let scenes: Vec<_> = sampled.iter().map(|sampled| sampled.scene.clone()).collect();
+    let scenes = Scenes::new(&scenes, (sampling.slots(), keypoints), vec![0; sampled.len()])?;
+    let (points, layout) = batch(&scenes, device)?;
+    let points = Var::from_tensor(&points)?;
+    let logits = skp.forward(&points, &layout, Mode::Eval)?;
+    let probabilities = softmax(&logits.detach(), 1)?.mean(0)?.to_dtype(DType::F32)?;
+    let class = match class {
+        Some(class) => class,
+        None => probabilities.argmax(D::Minus1)?.to_scalar::<u32>()? as usize,
+    };
+    let classes = Tensor::new(vec![class as u32; sampled.len()], device)?;
+    let gradient = input_gradient_detached(&logits, &points, &classes, Score::Logit)?;
+    let squares = gradient.sqr()?.sum((2, 3))?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+    let mut dependence = vec![0.0; clip.instances.len()];
+    for (sampled, squares) in sampled.iter().zip(squares) {
+        for (instance, square) in sampled.instances.iter().zip(squares) {
+            if let Some(index) = instance {
+                dependence[*index] = f64::from(square);
+            }
+        }
+    }
+    let total = dependence.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    dependence.iter_mut().for_each(|share| *share /= total);
+    let name = &detections.classes[class];
+    Ok(Explained {
+        clip,
+        class,
+        probabilities: probabilities.to_vec1()?,
+        dependence,
+        people: people(detections, name),
+        truth: truth.filter(|tube| tube.label == *name).map(|tube| tube.tube).collect(),
+        detections,
+    })
+}
+
+/// Everyone over time, as far as boxes overlap, in the order of their coming.
+fn people(detections: &VideoDetections, class: &str) -> Vec<pg_tubes::Tube> {
+    let everyone = ActOptions {
+        per_frame: usize::MAX,
+        min_score: f64::NEG_INFINITY,
+        min_length: 1,
+        box_nms: 1.0,
+        tube_nms: 1.0,
+        ..ActOptions::default()
+    };
+    let tubes = link_act(detections, &everyone).into_iter().filter(|tube| tube.label == class);
+    let mut people: Vec<_> = tubes.map(|tube| tube.tube).filter(|tube| tube.boxes.len() > 2).collect();
+    people.sort_by(|a, b| a.start.cmp(&b.start).then(b.boxes.len().cmp(&a.boxes.len())));
+    people
+}

@@ -1,0 +1,101 @@
+//! Which way instances become tubes.
+
+use clap::Args;
+use pg_cli::{SettingsError, choices, ensure, idle};
+use pg_tubes::{ActOptions, Linking, OnlineOptions, TrackOptions, Trimming};
+use serde::{Deserialize, Serialize};
+
+choices!(
+    /// How people of neighbouring frames are linked.
+    LinkingName {
+        /// The surest that overlaps the last box (Kalogeiton et al. 2017).
+        Act,
+        /// As the frames come in, with temporal trimming by all classes' scores (Singh et al. 2017).
+        Online,
+        /// By the tracks that the clips bring (Cheron et al. 2018).
+        Tracks,
+    }
+);
+
+/// What may be said of linking.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LinkSettings {
+    /// How people of neighbouring frames are linked.
+    #[arg(long, value_enum, help_heading = "Linking")]
+    pub linking: Option<LinkingName>,
+    /// Cut tubes where the smoothed score falls below --trim-threshold.
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", help_heading = "Linking")]
+    pub trim: Option<bool>,
+    /// Least smoothed score inside a tube.
+    #[arg(long, value_name = "S", allow_negative_numbers = true, help_heading = "Linking")]
+    pub trim_threshold: Option<f64>,
+    /// Frames of the median that smooths scores.
+    #[arg(long, value_name = "W", help_heading = "Linking")]
+    pub trim_window: Option<usize>,
+    /// Least number of frames of a tube.
+    #[arg(long, value_name = "F", help_heading = "Linking")]
+    pub min_length: Option<usize>,
+}
+
+/// The way of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "each field is the setting of the same name")]
+pub struct LinkConfig {
+    pub linking: LinkingName,
+    pub trim: bool,
+    pub trim_threshold: f64,
+    pub trim_window: usize,
+    pub min_length: usize,
+}
+
+impl LinkSettings {
+    /// The complete description.
+    pub fn resolve(self) -> LinkConfig {
+        LinkConfig {
+            linking: self.linking.unwrap_or(LinkingName::Act),
+            trim: self.trim.unwrap_or(true),
+            trim_threshold: self.trim_threshold.unwrap_or(0.5),
+            trim_window: self.trim_window.unwrap_or(9),
+            min_length: self.min_length.unwrap_or(8),
+        }
+    }
+}
+
+impl LinkConfig {
+    /// Whether the values make sense.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let threshold = self.trim_threshold;
+        ensure(threshold.is_finite(), "trim-threshold", "a number", threshold)?;
+        ensure(self.trim_window >= 1, "trim-window", "at least 1", self.trim_window)?;
+        ensure(self.min_length >= 1, "min-length", "at least 1", self.min_length)?;
+        let online = self.linking == LinkingName::Online;
+        idle(online && !self.trim, "trim", "with --linking online, which always trims", "leave it out")?;
+        let tracks = self.linking == LinkingName::Tracks;
+        idle(tracks && !self.trim, "trim", "with --linking tracks, which always trims", "leave it out")
+    }
+
+    /// The linking itself.
+    pub fn linking(&self) -> Linking {
+        let min_length = self.min_length;
+        let trimming = Trimming {
+            window: self.trim_window,
+            threshold: self.trim_threshold,
+            min_length,
+            ..Trimming::default()
+        };
+        match self.linking {
+            LinkingName::Act => Linking::Act(ActOptions {
+                min_length,
+                trimming: self.trim.then_some(trimming),
+                ..ActOptions::default()
+            }),
+            LinkingName::Online => Linking::Online(OnlineOptions { min_length, ..OnlineOptions::default() }),
+            LinkingName::Tracks => Linking::Tracks(TrackOptions { trimming, ..TrackOptions::default() }),
+        }
+    }
+}
