@@ -8,9 +8,10 @@ use pg_embedded::{SkeletonScene, SkeletonSet, SkeletonSpec};
 use pg_random::Seed;
 use pg_skeleton::{Clip, read_clip_lines};
 use pg_tasks::fingerprint::Fingerprint;
-use pg_tubes::{VideoTruth, read_ground_truth};
+use pg_tubes::{LabelledTube, VideoTruth, read_each};
 
-use crate::error::StadError;
+use crate::error::{StadError, one_line};
+use crate::sampling::is_seen;
 
 /// Clips of one kind, with one label each.
 #[derive(Clone, Debug)]
@@ -110,15 +111,15 @@ impl Files {
         let classes = read_labels(&self.label_map)?;
         let mut keypoints = None;
         let mut read = |files: &[PathBuf], purpose| self.examples(files, &classes, &mut keypoints, purpose);
-        let (train, val, test) =
+        let (train, val, mut test) =
             (read(&self.train, "training")?, read(&self.val, "validation")?, read(&self.test, "testing")?);
-        let truth = self.ground_truth.as_deref().map(read_ground_truth).transpose()?.unwrap_or_default();
-        let first = self
-            .train
-            .first()
-            .map_or("clips", |path| path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("clips"));
+        let truth = match &self.ground_truth {
+            Some(path) => self.truth(path, &classes, &mut test)?,
+            None => Vec::new(),
+        };
+        let first = self.train.first().and_then(|path| path.file_stem()).and_then(|stem| stem.to_str());
         Ok(Dataset {
-            name: first.to_owned(),
+            name: first.unwrap_or("clips").to_owned(),
             classes,
             keypoints: keypoints.unwrap_or_default(),
             train,
@@ -136,23 +137,114 @@ impl Files {
         purpose: &'static str,
     ) -> Result<Vec<Example>, StadError> {
         let mut examples = Vec::new();
-        for path in files {
-            for clip in read_clip_lines(path)? {
-                let example = clip.map_err(StadError::from).and_then(|clip| {
-                    let example = labelled(path, clip, classes)?;
-                    check_people(path, &example.clip, keypoints)?;
-                    Ok(example)
-                });
-                match example {
-                    Ok(example) => examples.push(example),
-                    Err(error) if self.keep_going => tracing::warn!("skipped: {error}"),
-                    Err(error) => return Err(error),
-                }
-            }
+        for (path, clip) in read_each_clip(files)? {
+            let example = clip.and_then(|clip| {
+                let example = labelled(path, clip, classes)?;
+                check_people(path, &example.clip, keypoints)?;
+                Ok(example)
+            });
+            examples.extend(self.usable(example)?);
         }
         match files.first() {
             Some(path) if examples.is_empty() => Err(StadError::NoClips { path: path.clone(), purpose }),
             _ => Ok(examples),
+        }
+    }
+
+    /// What is known of the test clips. A file may tell of other videos too, but of each of these clips it must.
+    fn truth(
+        &self,
+        path: &Path,
+        classes: &[String],
+        test: &mut Vec<Example>,
+    ) -> Result<Vec<VideoTruth>, StadError> {
+        let tested: HashSet<&str> = test.iter().map(|example| example.clip.id.as_str()).collect();
+        let mut truth = Vec::new();
+        for video in read_each_truth(path)? {
+            let video = match video {
+                Ok(video) if !tested.contains(video.id.as_str()) => continue,
+                Ok(video) => check_tubes(path, video, classes),
+                Err(error) => Err(error),
+            };
+            truth.extend(self.usable(video)?);
+        }
+        let known: HashSet<&str> = truth.iter().map(|video| video.id.as_str()).collect();
+        let mut annotated = Vec::new();
+        for example in test.drain(..) {
+            let id = &example.clip.id;
+            let example = if known.contains(id.as_str()) {
+                Ok(example)
+            } else {
+                let reason =
+                    "is not annotated; annotate it (without tubes if idle), or leave it out of --test";
+                Err(StadError::Clip { path: path.to_owned(), id: id.clone(), reason: reason.into() })
+            };
+            annotated.extend(self.usable(example)?);
+        }
+        *test = annotated;
+        if test.is_empty() {
+            return Err(StadError::NoClips { path: path.to_owned(), purpose: "testing" });
+        }
+        Ok(truth)
+    }
+
+    /// What was read; `None`, and a warning, where something is wrong with it and the rest is to be used.
+    fn usable<T>(&self, read: Result<T, StadError>) -> Result<Option<T>, StadError> {
+        match read {
+            Err(error) if self.keep_going => {
+                tracing::warn!("skipped: {error}");
+                Ok(None)
+            }
+            read => read.map(Some),
+        }
+    }
+}
+
+/// The clips of some files, each with its file and by itself. A clip whose name another file has is wrong: what is said of
+/// clips is said by name.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn read_each_clip(files: &[PathBuf]) -> Result<Vec<(&Path, Result<Clip, StadError>)>, StadError> {
+    let mut first: HashMap<String, &Path> = HashMap::new();
+    let mut clips = Vec::new();
+    for path in files {
+        for clip in read_clip_lines(path)? {
+            let clip = clip.map_err(StadError::from).and_then(|clip| {
+                let other = *first.entry(clip.id.clone()).or_insert(path);
+                if other == path {
+                    return Ok(clip);
+                }
+                let reason = format!("is in {} too; remove or rename one", other.display());
+                Err(StadError::Clip { path: path.clone(), id: clip.id, reason })
+            });
+            clips.push((path.as_path(), clip));
+        }
+    }
+    Ok(clips)
+}
+
+/// Annotated tubes, video by video: JSON lines, or UCF101-24's `pyannot.pkl` or `UCF101v2-GT.pkl`.
+///
+/// # Errors
+/// If the file cannot be read; of a pickle, whatever is wrong.
+pub fn read_each_truth(path: &Path) -> Result<Vec<Result<VideoTruth, StadError>>, StadError> {
+    if path.extension().is_some_and(|extension| extension == "pkl" || extension == "pickle") {
+        return Ok(pg_skeleton::ucf101::read(path)?.into_iter().map(Ok).collect());
+    }
+    let videos = read_each::<VideoTruth>(path)?;
+    Ok(videos.into_iter().map(|video| video.map_err(StadError::from)).collect())
+}
+
+fn check_tubes(path: &Path, video: VideoTruth, classes: &[String]) -> Result<VideoTruth, StadError> {
+    match video.tubes.iter().find(|tube| !classes.contains(&tube.label)) {
+        None => Ok(video),
+        Some(LabelledTube { label, .. }) => {
+            let reason = format!(
+                "has a tube with the label `{}`, which is not in the label map; add it there",
+                one_line(label)
+            );
+            Err(StadError::Clip { path: path.to_owned(), id: video.id, reason })
         }
     }
 }
@@ -164,7 +256,10 @@ fn labelled(path: &Path, clip: Clip, classes: &[String]) -> Result<Example, Stad
     };
     match classes.iter().position(|class| class == label) {
         Some(place) => Ok(Example { label: place as u32, clip }),
-        None => Err(refuse(format!("has the label `{label}`, which is not in the label map; add it there"))),
+        None => Err(refuse(format!(
+            "has the label `{}`, which is not in the label map; add it there",
+            one_line(label)
+        ))),
     }
 }
 
@@ -188,7 +283,7 @@ fn check_people(path: &Path, clip: &Clip, keypoints: &mut Option<usize>) -> Resu
 
 /// Whether anyone in the clip has a joint.
 pub fn has_people(clip: &Clip) -> bool {
-    clip.instances.iter().any(|person| person.keypoints.iter().any(|point| point.confidence > 0.01))
+    clip.instances.iter().any(is_seen)
 }
 
 /// Class names, one a line; blank lines are ignored.
@@ -214,10 +309,15 @@ pub fn read_labels(path: &Path) -> Result<Vec<String>, StadError> {
 }
 
 impl Dataset {
-    /// Keeps the first `most` clips to validate and to test with, and what is known of them.
+    /// Keeps `most` clips to validate and as many to test with, spread evenly since files often go class by class, and what
+    /// is known of them.
     pub fn limit(&mut self, most: usize) {
-        self.val.truncate(most);
-        self.test.truncate(most);
+        for examples in [&mut self.val, &mut self.test] {
+            if examples.len() > most {
+                let count = examples.len();
+                *examples = (0..most).map(|place| examples[place * count / most].clone()).collect();
+            }
+        }
         let kept: HashSet<&str> = self.test.iter().map(|example| example.clip.id.as_str()).collect();
         self.truth.retain(|video| kept.contains(video.id.as_str()));
     }

@@ -11,7 +11,7 @@ use pg_synth::Scenes;
 use pg_tubes::{BoundingBox, InstanceScores, VideoDetections};
 
 use crate::error::StadError;
-use crate::sampling::{Sampled, Sampling};
+use crate::sampling::{Cast, Sampling};
 
 /// Joints surer than this make a person's box, where the clip brings none.
 const SURE: f32 = 0.05;
@@ -23,15 +23,18 @@ const ENLARGED: f64 = 0.1;
 pub struct Detector<'a> {
     skp: &'a Skp,
     classes: &'a [String],
-    frames: usize,
+    sampling: Sampling,
     window: usize,
     device: Device,
 }
 
 impl<'a> Detector<'a> {
+    /// Frames that are looked at together, if nothing else is said: what memory a long video takes does not grow with it.
+    pub const WINDOW: usize = 300;
+
     /// A detector for scenes of as many frames as the network was trained on, on the CPU. It looks at everybody in a frame.
     pub fn new(skp: &'a Skp, classes: &'a [String], sampling: Sampling) -> Self {
-        Self { skp, classes, frames: sampling.frames, window: usize::MAX, device: Device::Cpu }
+        Self { skp, classes, sampling, window: Self::WINDOW, device: Device::Cpu }
     }
 
     /// The same on another device.
@@ -51,10 +54,10 @@ impl<'a> Detector<'a> {
     /// # Errors
     /// If the network fails.
     pub fn detect(&self, clip: &Clip) -> Result<VideoDetections, StadError> {
-        let mut instances = Vec::new();
+        let (mut instances, cast) = (Vec::new(), Cast::new(clip));
         for start in (0..clip.frames).step_by(self.window.min(clip.frames.max(1))) {
             let window = start..clip.frames.min(start.saturating_add(self.window));
-            instances.extend(self.window_scores(clip, window)?);
+            instances.extend(self.window_scores(&cast, window)?);
         }
         instances.sort_by_key(|(index, _)| *index);
         Ok(VideoDetections {
@@ -69,22 +72,12 @@ impl<'a> Detector<'a> {
     /// Of the instances of a window, by their index in the clip.
     fn window_scores(
         &self,
-        clip: &Clip,
+        cast: &Cast,
         window: Range<usize>,
     ) -> Result<Vec<(usize, InstanceScores)>, StadError> {
-        let Some(keypoints) = clip.keypoint_count() else { return Ok(Vec::new()) };
-        let mut crowd = vec![0; window.len()];
-        for person in clip.instances.iter().filter(|person| window.contains(&person.frame)) {
-            crowd[person.frame - window.start] += 1;
-        }
-        let people = crowd.into_iter().max().unwrap_or(0).max(1);
-        let sampling = Sampling { frames: self.frames, people };
-        let sampled: Vec<Sampled> = sampling
-            .cover(window.clone())
-            .iter()
-            .map(|frames| sampling.scene(clip, frames, &window, keypoints))
-            .filter(|sampled| sampled.scene.valid.contains(&true))
-            .collect();
+        let Some(keypoints) = cast.clip.keypoint_count() else { return Ok(Vec::new()) };
+        let sampling = self.sampling.for_everyone(cast, &window);
+        let sampled = sampling.passes(cast, &window, keypoints);
         if sampled.is_empty() {
             return Ok(Vec::new());
         }
@@ -93,8 +86,11 @@ impl<'a> Detector<'a> {
         let (points, layout) = batch(&scenes, &self.device)?;
         let logits = without_graph(|| self.skp.forward_instances(&points, &layout, Mode::Eval))?;
         let scores = softmax(&logits, 1)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-        let mut found = Vec::new();
+        let (mut found, clip) = (Vec::new(), cast.clip);
         for (&place, scores) in layout.instances().iter().zip(scores) {
+            if !scores.iter().all(|score| score.is_finite()) {
+                return Err(StadError::Scores { id: clip.id.clone() });
+            }
             let (pass, slot) = (place as usize / sampling.slots(), place as usize % sampling.slots());
             if let Some(index) = sampled[pass].instances[slot]
                 && let Some(bounding_box) = box_of(clip, &clip.instances[index])

@@ -8,6 +8,9 @@ pub enum StadError {
     /// A file of clips or of tubes cannot be used.
     #[error(transparent)]
     File(#[from] pg_tubes::FileError),
+    /// A file of another kind cannot be used.
+    #[error(transparent)]
+    Format(#[from] pg_skeleton::FormatError),
     /// A file of labels cannot be read.
     #[error("{}: {source}; check the path", path.display())]
     Labels {
@@ -27,7 +30,7 @@ pub enum StadError {
         reason: String,
     },
     /// A clip cannot be used.
-    #[error("{}: clip `{id}` {reason}", path.display())]
+    #[error("{}: clip `{}` {reason}", path.display(), one_line(id))]
     Clip {
         /// The file.
         path: PathBuf,
@@ -36,8 +39,25 @@ pub enum StadError {
         /// What is wrong with it, and what to do.
         reason: String,
     },
+    /// The network says nothing of a clip.
+    #[error(
+        "clip `{}`: its scores are no numbers; correct joints far outside of the image, or train again",
+        one_line(id)
+    )]
+    Scores {
+        /// The clip.
+        id: String,
+    },
+    /// A class that there is not.
+    #[error("class {class} of {known}; count classes from 0")]
+    Class {
+        /// Its index.
+        class: usize,
+        /// How many there are.
+        known: usize,
+    },
     /// There is nothing to train or to test with.
-    #[error("{}: no clip can be used for {purpose}", path.display())]
+    #[error("{}: no clip can be used for {purpose}; mend the clips named above, or name another file", path.display())]
     NoClips {
         /// The file.
         path: PathBuf,
@@ -62,4 +82,13 @@ pub enum StadError {
     /// candle failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+/// A name from a file as part of a message: on one line.
+pub fn one_line(name: &str) -> String {
+    let escaped = |character: char| match character {
+        _ if character.is_control() => character.escape_default().to_string(),
+        _ => character.to_string(),
+    };
+    name.chars().map(escaped).collect()
 }

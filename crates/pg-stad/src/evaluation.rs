@@ -1,17 +1,19 @@
 //! What a network does on clips that it was not trained with.
 
+use std::collections::{BTreeSet, HashMap};
+
 use candle_core::{D, Device, Tensor, Var};
 use pg_grad::{Score, input_gradient_detached, without_graph};
 use pg_models::{Mode, Skp};
 use pg_random::Seed;
 use pg_synth::{BatchMix, Scenes};
-use pg_tubes::{AveragePrecision, VideoDetections, VideoTruth};
+use pg_tubes::{AveragePrecision, LabelledTube, VideoDetections, VideoTruth};
 use rand::seq::SliceRandom;
 
 use crate::dataset::Example;
 use crate::detection::batch;
 use crate::error::StadError;
-use crate::sampling::Sampling;
+use crate::sampling::{Cast, Sampling};
 
 /// Clips at a time.
 const BATCH: usize = 64;
@@ -36,18 +38,18 @@ pub fn video_accuracy(
     Ok(right as f64 / examples.len() as f64)
 }
 
-/// The middle frames of clips.
+/// The middle frames of clips; of one where they show nobody, the first with someone.
 fn scenes(examples: &[Example], sampling: Sampling) -> Result<Scenes, StadError> {
     let keypoints = examples.iter().find_map(|example| example.clip.keypoint_count()).unwrap_or(1);
     let scenes: Vec<_> = examples
         .iter()
         .map(|Example { clip, .. }| {
-            let all = 0..clip.frames;
-            let middle = sampling.scene(clip, &sampling.middle_frames(clip), &all, keypoints).scene;
+            let (cast, all) = (Cast::new(clip), 0..clip.frames);
+            let middle = sampling.scene(&cast, &sampling.middle_frames(clip), &all, keypoints).scene;
             if middle.valid.contains(&true) {
                 middle
             } else {
-                sampling.scene(clip, &sampling.frames_with_people(clip), &all, keypoints).scene
+                sampling.scene(&cast, &sampling.frames_with_people(&cast), &all, keypoints).scene
             }
         })
         .collect();
@@ -61,27 +63,29 @@ const SAME_PERSON: f64 = 0.5;
 /// How well single people in single frames are told apart, by the mean over the classes of the average precision of all
 /// scores of the class: those are right that lie on a tube of the class. NaN without tubes.
 pub fn instance_ap(detections: &[VideoDetections], truth: &[VideoTruth]) -> f64 {
-    let Some(classes) = detections.first().map(|video| &video.classes) else { return f64::NAN };
+    let classes: BTreeSet<&String> = detections.iter().flat_map(|video| &video.classes).collect();
+    let truth: HashMap<&str, &VideoTruth> = truth.iter().map(|video| (video.id.as_str(), video)).collect();
     let by_class: Vec<f64> =
-        (0..classes.len()).filter_map(|class| class_instance_ap(detections, truth, class)).collect();
+        classes.into_iter().filter_map(|class| class_instance_ap(detections, &truth, class)).collect();
     by_class.iter().sum::<f64>() / by_class.len() as f64
 }
 
-fn class_instance_ap(detections: &[VideoDetections], truth: &[VideoTruth], class: usize) -> Option<f64> {
+fn class_instance_ap(
+    detections: &[VideoDetections],
+    truth: &HashMap<&str, &VideoTruth>,
+    class: &str,
+) -> Option<f64> {
     let mut scored: Vec<(f32, bool)> = Vec::new();
     for video in detections {
-        let label = &video.classes[class];
-        let tubes: Vec<_> = truth
-            .iter()
-            .filter(|truth| truth.id == video.id)
-            .flat_map(|truth| truth.tubes.iter().filter(|tube| tube.label == *label))
-            .collect();
-        scored.extend(video.instances.iter().map(|instance| {
-            let overlap = |tube: &&pg_tubes::LabelledTube| {
-                tube.tube.box_at(instance.frame).map_or(0.0, |truth| truth.iou(instance.bounding_box))
+        let Some(column) = video.classes.iter().position(|name| name == class) else { continue };
+        let truth = truth.get(video.id.as_str()).map_or(&[][..], |truth| &truth.tubes);
+        for instance in &video.instances {
+            let is_on = |tube: &LabelledTube| {
+                let place = tube.tube.box_at(instance.frame).filter(|_| tube.label == class);
+                place.is_some_and(|place| place.iou(instance.bounding_box) >= SAME_PERSON)
             };
-            (instance.scores[class], tubes.iter().any(|tube| overlap(tube) >= SAME_PERSON))
-        }));
+            scored.extend(instance.scores.get(column).map(|&score| (score, truth.iter().any(is_on))));
+        }
     }
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
     let hits: Vec<bool> = scored.into_iter().map(|(_, is_right)| is_right).collect();

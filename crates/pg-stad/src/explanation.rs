@@ -11,13 +11,13 @@ use pg_tubes::{ActOptions, LabelledTube, VideoDetections, link_act};
 use crate::detection::batch;
 use crate::error::StadError;
 use crate::page::Explained;
-use crate::sampling::Sampling;
+use crate::sampling::{Cast, Sampling};
 
 /// Explains `class`, or the likeliest, of a clip in which someone is. Every frame is in one of several scenes that span the
 /// clip; an instance's dependence is the squared gradient on its joints over that on all of the clip.
 ///
 /// # Errors
-/// If the network fails.
+/// [`StadError::Class`] for a class that there is not; if nobody is in the clip, or the network fails.
 pub fn explain<'a>(
     skp: &Skp,
     sampling: Sampling,
@@ -28,16 +28,9 @@ pub fn explain<'a>(
     device: &Device,
 ) -> Result<Explained<'a>, StadError> {
     let keypoints = clip.keypoint_count().unwrap_or(1);
-    let mut crowd = vec![0; clip.frames];
-    clip.instances.iter().for_each(|person| crowd[person.frame] += 1);
-    let sampling = Sampling { people: crowd.into_iter().max().unwrap_or(1).max(1), ..sampling };
-    let window = 0..clip.frames;
-    let sampled: Vec<_> = sampling
-        .cover(window.clone())
-        .iter()
-        .map(|frames| sampling.scene(clip, frames, &window, keypoints))
-        .filter(|sampled| sampled.scene.valid.contains(&true))
-        .collect();
+    let (cast, window) = (Cast::new(clip), 0..clip.frames);
+    let sampling = sampling.for_everyone(&cast, &window);
+    let sampled = sampling.passes(&cast, &window, keypoints);
     let scenes: Vec<_> = sampled.iter().map(|sampled| sampled.scene.clone()).collect();
     let scenes = Scenes::new(&scenes, (sampling.slots(), keypoints), vec![0; sampled.len()])?;
     let (points, layout) = batch(&scenes, device)?;
@@ -48,6 +41,8 @@ pub fn explain<'a>(
         Some(class) => class,
         None => probabilities.argmax(D::Minus1)?.to_scalar::<u32>()? as usize,
     };
+    let known = detections.classes.len();
+    let name = detections.classes.get(class).ok_or(StadError::Class { class, known })?;
     let classes = Tensor::new(vec![class as u32; sampled.len()], device)?;
     let gradient = input_gradient_detached(&logits, &points, &classes, Score::Logit)?;
     let squares = gradient.sqr()?.sum((2, 3))?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
@@ -61,7 +56,6 @@ pub fn explain<'a>(
     }
     let total = dependence.iter().sum::<f64>().max(f64::MIN_POSITIVE);
     dependence.iter_mut().for_each(|share| *share /= total);
-    let name = &detections.classes[class];
     Ok(Explained {
         clip,
         class,

@@ -18,7 +18,7 @@ use crate::dataset::{Dataset, Example};
 use crate::error::StadError;
 use crate::evaluation::video_accuracy;
 use crate::mixing::{Mixed, Mixer};
-use crate::sampling::{Sampling, mirrored};
+use crate::sampling::{Cast, Sampling, mirrored};
 use crate::settings::{Config, Select};
 
 /// Batches made ahead of the one that trains.
@@ -133,9 +133,17 @@ impl Task for Learner<'_> {
             }
             _ => None,
         };
+        let nothing;
+        let provenance = match &mixed.provenance {
+            Some(provenance) => provenance,
+            None => {
+                nothing = unguided(&mixed)?;
+                &nothing
+            }
+        };
         let found = self.guidance.step(
             &mixed.points,
-            mixed.provenance.as_ref().unwrap_or(&unguided(&mixed)?),
+            provenance,
             turn.as_ref(),
             |points, why| self.logits(points, &mixed, why),
             |logits| self.loss(logits, &mixed),
@@ -192,17 +200,18 @@ impl BatchMaker {
             .par_iter()
             .map(|&index| {
                 let clip = &self.train[index].clip;
+                let cast = Cast::new(clip);
                 let mut rng = self.seed.stream("augment", &[self.epoch as u64, index as u64]);
                 let frames = self.sampling.random_frames(clip, &mut rng);
                 let all = 0..clip.frames;
-                let mut scene = self.sampling.scene(clip, &frames, &all, self.keypoints).scene;
+                let mut scene = self.sampling.scene(&cast, &frames, &all, self.keypoints).scene;
                 if let Some(augment) = &self.augment {
                     let aspect = clip.width as f32 / clip.height as f32;
                     augment.apply(&mut scene, &mirrored, aspect, &mut rng);
                 }
                 if !scene.valid.contains(&true) {
-                    let someone = self.sampling.frames_with_people(clip);
-                    scene = self.sampling.scene(clip, &someone, &all, self.keypoints).scene;
+                    let someone = self.sampling.frames_with_people(&cast);
+                    scene = self.sampling.scene(&cast, &someone, &all, self.keypoints).scene;
                 }
                 scene
             })

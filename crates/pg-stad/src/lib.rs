@@ -28,4 +28,4 @@ pub mod page;
 pub mod sampling;
 pub mod settings;
 
-pub use error::StadError;
+pub use error::{StadError, one_line};

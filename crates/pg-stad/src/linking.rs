@@ -5,6 +5,9 @@ use pg_cli::{SettingsError, choices, ensure, idle};
 use pg_tubes::{ActOptions, Linking, OnlineOptions, TrackOptions, Trimming};
 use serde::{Deserialize, Serialize};
 
+const TRIM_THRESHOLD: f64 = 0.5;
+const TRIM_WINDOW: usize = 9;
+
 choices!(
     /// How people of neighbouring frames are linked.
     LinkingName {
@@ -56,8 +59,8 @@ impl LinkSettings {
         LinkConfig {
             linking: self.linking.unwrap_or(LinkingName::Act),
             trim: self.trim.unwrap_or(true),
-            trim_threshold: self.trim_threshold.unwrap_or(0.5),
-            trim_window: self.trim_window.unwrap_or(9),
+            trim_threshold: self.trim_threshold.unwrap_or(TRIM_THRESHOLD),
+            trim_window: self.trim_window.unwrap_or(TRIM_WINDOW),
             min_length: self.min_length.unwrap_or(8),
         }
     }
@@ -76,7 +79,12 @@ impl LinkConfig {
         let online = self.linking == LinkingName::Online;
         idle(online && !self.trim, "trim", "with --linking online, which always trims", "leave it out")?;
         let tracks = self.linking == LinkingName::Tracks;
-        idle(tracks && !self.trim, "trim", "with --linking tracks, which always trims", "leave it out")
+        idle(tracks && !self.trim, "trim", "with --linking tracks, which always trims", "leave it out")?;
+        // A default is no wish and passes: the `args.toml` of a run names them all.
+        let when = if online { "with --linking online" } else { "with --trim false" };
+        let smooths = !online && self.trim;
+        idle(!smooths && threshold != TRIM_THRESHOLD, "trim-threshold", when, "leave it out")?;
+        idle(!smooths && self.trim_window != TRIM_WINDOW, "trim-window", when, "leave it out")
     }
 
     /// The linking itself.

@@ -52,11 +52,7 @@ impl Mixer {
         let [n, slots, keypoints] = mixed.scenes.shape();
         let points: Vec<f32> = mixed.scenes.points().iter().flatten().copied().collect();
         let layout = PointLayout::new(mixed.scenes.valid(), [n, slots, keypoints])?;
-        let groups = if mixes && self.config.target == TargetName::Unmix {
-            Some(by_source(&mixed, &layout)?)
-        } else {
-            None
-        };
+        let groups = if mixes && self.target_is_unmixed() { Some(by_source(&mixed, &layout)?) } else { None };
         let of = |source: usize| move |i: usize| i * sources + source;
         let column = |values: &[f32], source| {
             Tensor::from_iter((0..n).map(of(source)).map(|i| values[i]).collect::<Vec<_>>(), device)
@@ -85,15 +81,22 @@ impl Mixer {
             MaskKind::Random => mixed.random_owners(&mut self.seed.stream("random-mask", &[step])),
             MaskKind::True | MaskKind::Full => mixed.owners(),
         };
-        // A mask of 1 where the gradient is of no concern: on what is the source's own, and on features left out.
+        // A mask of 1 where the gradient is of no concern: on what is the source's own, on features left out, and for a source
+        // that is missing and has logits of its own.
         let features: &[bool] = match self.config.grad_features {
             GradFeatures::All => &[true],
             GradFeatures::Xy => &[true, true, false, false, false],
         };
         let of_source = |source: usize| {
             let values = owners.iter().enumerate().flat_map(|(place, &owner)| {
-                let full = self.mask == MaskKind::Full && !self.is_of_one_class(mixed, place / slots);
-                let own = usize::from(owner) == source && !full;
+                let mix = place / slots;
+                let own = if self.target_is_unmixed() && mixed.shares[mix * mixed.sources + source] == 0.0 {
+                    true
+                } else if self.mask == MaskKind::Full && !self.is_of_one_class(mixed, mix) {
+                    false
+                } else {
+                    usize::from(owner) == source
+                };
                 features.iter().map(move |&counts| f32::from(u8::from(own || !counts)))
             });
             Tensor::from_vec(values.collect::<Vec<_>>(), (n, slots, 1, features.len()), device)
@@ -113,10 +116,14 @@ impl Mixer {
         Ok(Provenance::sources(&sources)?)
     }
 
-    /// A mix of one class counts nothing under any mask.
+    fn target_is_unmixed(&self) -> bool {
+        self.config.target == TargetName::Unmix
+    }
+
+    /// Where the sources share their logits, a mix of one class counts nothing under any mask.
     fn is_of_one_class(&self, mixed: &MixedScenes, mix: usize) -> bool {
         let labels = &mixed.labels[mix * mixed.sources..][..mixed.sources];
-        labels.iter().all(|label| *label == labels[0])
+        !self.target_is_unmixed() && labels.iter().all(|label| *label == labels[0])
     }
 }
 

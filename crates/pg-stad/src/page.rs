@@ -73,7 +73,7 @@ fn section(explained: &Explained) -> String {
     for frame in 0..clip.frames {
         let _ = write!(html, "<g class=\"frame\">{}</g>", frame_content(explained, frame));
     }
-    let last = clip.frames - 1;
+    let last = clip.frames.saturating_sub(1);
     let _ = write!(
         html,
         "</svg><p><button>play</button> <input type=\"range\" min=\"0\" max=\"{last}\" value=\"{}\"> frame <output></output></p>\

@@ -74,7 +74,7 @@ pub struct SourceSettings {
     #[arg(long, num_args = 1.., value_name = "FILE", help_heading = "Data")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub test: Vec<PathBuf>,
-    /// Tubes of the test clips (JSON lines): the report then has video-mAP.
+    /// Tubes of the test clips (JSON lines, or UCF101-24's pickles): the report then has video-mAP.
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub ground_truth: Option<PathBuf>,
     /// Name clips that cannot be used, and go on without them.
@@ -273,7 +273,14 @@ impl Config {
         ensure((0.0..1.0).contains(&self.joint_drop), "joint-drop", "in [0, 1)", self.joint_drop)?;
         ensure((1..=4096).contains(&self.dim), "dim", "from 1 to 4096", self.dim)?;
         ensure((2..=16).contains(&self.mix.sources), "sources", "from 2 to 16", self.mix.sources)?;
-        ensure(self.repeats.iter().all(|repeats| *repeats <= 64), "repeats", "at most 64 each", 65)?;
+        let starts = !self.mix.mixes() || self.mix.mix_start < self.optimisation.epochs;
+        ensure(starts, "mix-start", "less than the epochs", self.mix.mix_start)?;
+        ensure(
+            self.repeats.iter().all(|repeats| *repeats <= 64),
+            "repeats",
+            "at most 64 each",
+            self.repeats.iter().max().unwrap_or(&0),
+        )?;
         idle(self.joint_drop > 0.0 && !self.augment, "joint-drop", "without --augment", "add it")?;
         let guides = self.guidance.is_on();
         let (when, advice) =

@@ -34,7 +34,10 @@ pub(crate) struct Table {
 }
 
 /// Metrics of the first table of an experiment.
-const ACCURACIES: [Metric; 10] = [
+const ACCURACIES: [Metric; 13] = [
+    Metric::VideoMap50,
+    Metric::VideoMap20,
+    Metric::InstanceAp,
     Metric::V2,
     Metric::BoxAcc30,
     Metric::BoxAcc50,
@@ -169,7 +172,8 @@ fn accuracies(rows: &[Row]) -> Table {
     let with_paper = rows.iter().any(|row| row.paper.is_some());
     let mut head = vec![String::new(), "seeds".to_owned()];
     head.extend(metrics.iter().map(|metric| metric.title().to_owned()));
-    let of_paper = if metrics.contains(&Metric::V2) { Metric::V2 } else { Metric::Top1 };
+    let is_there = |metric: &Metric| metrics.contains(metric);
+    let of_paper = [Metric::V2, Metric::VideoMap50].into_iter().find(is_there).unwrap_or(Metric::Top1);
     head.extend(with_paper.then(|| format!("the paper's {}", of_paper.title())));
     let cells = |row: &Row| {
         let mut cells = vec![row.label.clone(), answered(row)];

@@ -148,12 +148,15 @@ pub(crate) enum Metric {
     BoxAcc30,
     BoxAcc50,
     BoxAcc70,
+    VideoMap20,
+    VideoMap50,
+    InstanceAp,
     LeakRatio,
     Seconds,
 }
 
 impl Metric {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Top1,
         Self::Balanced,
         Self::WorstGroup,
@@ -167,6 +170,9 @@ impl Metric {
         Self::BoxAcc30,
         Self::BoxAcc50,
         Self::BoxAcc70,
+        Self::VideoMap20,
+        Self::VideoMap50,
+        Self::InstanceAp,
         Self::LeakRatio,
         Self::Seconds,
     ];
@@ -187,6 +193,9 @@ impl Metric {
             Self::BoxAcc30 => "overlap .3, %",
             Self::BoxAcc50 => "overlap .5, %",
             Self::BoxAcc70 => "overlap .7, %",
+            Self::VideoMap20 => "video-mAP .2, %",
+            Self::VideoMap50 => "video-mAP .5, %",
+            Self::InstanceAp => "single people, AP, %",
             Self::LeakRatio => "leak ratio",
             Self::Seconds => "seconds a run",
         }
@@ -201,6 +210,7 @@ impl Metric {
             Self::Adjusted => "adjusted accuracy",
             Self::ValTop1 => "validation accuracy",
             Self::V2 => "MaxBoxAccV2",
+            Self::VideoMap50 => "video-mAP at overlap .5",
             other => other.title(),
         }
     }
@@ -225,6 +235,9 @@ impl Metric {
             Self::BoxAcc30 => outcome.test_box_acc_30,
             Self::BoxAcc50 => outcome.test_box_acc_50,
             Self::BoxAcc70 => outcome.test_box_acc_70,
+            Self::VideoMap20 => outcome.test_video_map_20,
+            Self::VideoMap50 => outcome.test_video_map_50,
+            Self::InstanceAp => outcome.test_instance_ap,
             Self::LeakRatio => outcome.leak_ratio,
             Self::Seconds => Some(outcome.seconds),
         }

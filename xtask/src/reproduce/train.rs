@@ -59,23 +59,25 @@ impl fmt::Display for Lazy {
 pub(crate) enum Task {
     Classification,
     Localization,
+    Detection,
 }
 
 impl Task {
-    pub(crate) const ALL: [Self; 2] = [Self::Classification, Self::Localization];
+    pub(crate) const ALL: [Self; 3] = [Self::Classification, Self::Localization, Self::Detection];
 
     /// The package and its binary.
     pub(crate) fn program(self) -> &'static str {
         match self {
             Self::Classification => "pg-classify",
             Self::Localization => "pg-wsol",
+            Self::Detection => "pg-stad",
         }
     }
 
     /// What is measured on the validation split after each epoch, in `results.csv`.
     pub(crate) fn validated(self) -> &'static str {
         match self {
-            Self::Classification => "val_top1",
+            Self::Classification | Self::Detection => "val_top1",
             Self::Localization => "val_v2",
         }
     }
@@ -90,16 +92,18 @@ pub(crate) enum Samples {
     Mixes(Synth),
 }
 
-/// How two images are mixed.
+/// How samples are mixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Synth {
     Cut,
     Resize,
     Puzzle,
+    /// Of skeletons.
+    Batch,
 }
 
 impl Synth {
-    pub(crate) const ALL: [Self; 3] = [Self::Cut, Self::Resize, Self::Puzzle];
+    pub(crate) const OF_IMAGES: [Self; 3] = [Self::Cut, Self::Resize, Self::Puzzle];
 }
 
 impl fmt::Display for Synth {
@@ -108,6 +112,7 @@ impl fmt::Display for Synth {
             Synth::Cut => "cutmix",
             Synth::Resize => "resizemix",
             Synth::Puzzle => "puzzlemix",
+            Synth::Batch => "batchmix",
         })
     }
 }
@@ -167,9 +172,10 @@ impl Run {
         Self { alpha, ..Self::edits(dataset, epochs, seed) }
     }
 
-    /// A network that has to find objects, trained on mixes, guided if `alpha` is above 0.
+    /// A network that has to find objects, or who acts, trained on mixes, guided if `alpha` is above 0.
     pub(crate) fn mixes(dataset: &'static str, synth: Synth, alpha: f64, epochs: usize, seed: u64) -> Self {
-        let (task, samples) = (Task::Localization, Samples::Mixes(synth));
+        let task = if synth == Synth::Batch { Task::Detection } else { Task::Localization };
+        let samples = Samples::Mixes(synth);
         Self { task, samples, alpha, ..Self::baseline(dataset, epochs, seed) }
     }
 
@@ -224,9 +230,20 @@ pub(crate) struct Outcome {
     pub(crate) test_box_acc_30: Option<f64>,
     pub(crate) test_box_acc_50: Option<f64>,
     pub(crate) test_box_acc_70: Option<f64>,
+    pub(crate) test_video_map_20: Option<f64>,
+    pub(crate) test_video_map_50: Option<f64>,
+    pub(crate) test_instance_ap: Option<f64>,
     pub(crate) leak_ratio: Option<f64>,
     pub(crate) run_dir: PathBuf,
 }
+
+/// The files of a set of clips.
+pub(crate) const CLIPS: [(&str, &str); 4] = [
+    ("--data", "train.jsonl"),
+    ("--label-map", "labels.txt"),
+    ("--test", "test.jsonl"),
+    ("--ground-truth", "truth-test.jsonl"),
+];
 
 /// Starts runs.
 pub(crate) struct Trainer {
@@ -251,8 +268,16 @@ impl Trainer {
         if run.task == Task::Classification {
             command.args(["--dataset", run.dataset]);
         }
-        if let Some(root) = files.and_then(|files| files.root.as_ref()) {
-            command.arg("--data-root").arg(root);
+        match files.and_then(|files| files.root.as_ref()) {
+            Some(root) if run.task == Task::Detection => {
+                for (flag, file) in CLIPS {
+                    command.arg(flag).arg(root.join(file));
+                }
+            }
+            Some(root) => {
+                command.arg("--data-root").arg(root);
+            }
+            None => {}
         }
         if let Some(metadata) = files.and_then(|files| files.metadata.as_ref()) {
             command.arg("--metadata").arg(metadata);

@@ -65,7 +65,7 @@ impl Default for SkeletonSpec {
     fn default() -> Self {
         Self {
             classes: Motion::ALL.to_vec(),
-            train: 360,
+            train: 1440,
             val: 108,
             test: 252,
             width: 320,

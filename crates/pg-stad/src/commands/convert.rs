@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
+use pg_cli::ensure;
 use pg_cli::output::say;
 use pg_skeleton::{Format, ReadOptions, Scale, SizeOrder, read, write};
 use pg_stad::dataset::read_labels;
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     frames: Option<usize>,
     /// Frames a second, where the file has none.
-    #[arg(long, value_name = "FPS")]
+    #[arg(long, value_name = "FPS", allow_negative_numbers = true)]
     fps: Option<f64>,
     /// Number of the first frame in names of images and of OpenPose's files.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -46,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SCALE", value_parser = parse_scale)]
     keypoint_scale: Option<Scale>,
     /// The greatest confidence that the file can have; guessed by default.
-    #[arg(long, value_name = "C")]
+    #[arg(long, value_name = "C", allow_negative_numbers = true)]
     greatest_confidence: Option<f32>,
     /// Of pickles: the split to read.
     #[arg(long, value_name = "NAME")]
@@ -74,9 +75,10 @@ fn parse_scale(text: &str) -> Result<Scale, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if let Some(fps) = args.fps {
-        ensure!(fps > 0.0 && fps.is_finite(), "--fps must be more than 0, got {fps}");
-    }
+    let fps = args.fps.unwrap_or(1.0);
+    ensure(fps > 0.0 && fps.is_finite(), "fps", "more than 0", fps)?;
+    let greatest = args.greatest_confidence.unwrap_or(1.0);
+    ensure(greatest > 0.0 && greatest.is_finite(), "greatest-confidence", "more than 0", greatest)?;
     let format = match args.format {
         Some(format) => format,
         None => Format::detect(&args.from)?,

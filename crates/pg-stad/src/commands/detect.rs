@@ -7,7 +7,9 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pg_cli::Machine;
 use pg_cli::output::say;
-use pg_skeleton::{Clip, read_clip_lines};
+use pg_skeleton::Clip;
+use pg_stad::StadError;
+use pg_stad::dataset::read_each_clip;
 use pg_stad::detection::Detector;
 use pg_stad::linking::LinkSettings;
 use pg_tubes::write_detections;
@@ -22,7 +24,7 @@ pub(crate) struct Args {
     /// Clips, with or without labels.
     #[arg(long, num_args = 1.., required = true, value_name = "FILE")]
     data: Vec<PathBuf>,
-    /// Run directory of the network.
+    /// Run directory of the network, for its selected weights; or a file of weights in it.
     #[arg(long, value_name = "DIR")]
     checkpoint: PathBuf,
     /// File for the detections (JSON lines).
@@ -85,17 +87,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// The clips that can be used, and what was wrong with the others.
 fn clips(args: &Args) -> Result<(Vec<Clip>, Vec<String>)> {
     let (mut clips, mut skipped) = (Vec::new(), Vec::new());
-    for path in &args.data {
-        for clip in read_clip_lines(path)? {
-            match clip {
-                Ok(clip) => clips.push(clip),
-                Err(error) if args.keep_going => {
-                    tracing::warn!("skipped: {error}");
-                    skipped.push(error.to_string());
-                }
-                Err(error) => return Err(error.into()),
+    for (_, clip) in read_each_clip(&args.data)? {
+        match clip {
+            Ok(clip) => clips.push(clip),
+            Err(error) if args.keep_going => {
+                tracing::warn!("skipped: {error}");
+                skipped.push(error.to_string());
             }
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok((clips, skipped))
+    match args.data.first() {
+        Some(path) if clips.is_empty() => {
+            Err(StadError::NoClips { path: path.clone(), purpose: "detection" }.into())
+        }
+        _ => Ok((clips, skipped)),
+    }
 }

@@ -1,12 +1,15 @@
 //! Measures tubes.
 
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashSet};
+use std::error::Error;
+use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use pg_cli::output::say;
+use pg_stad::dataset::read_each_truth;
+use pg_stad::one_line;
 use pg_tubes::{
-    Convention, Evaluation, FileError, FrameMapOptions, Record, STRICT_THRESHOLDS, VideoDetections,
-    VideoTruth, read_each,
+    Convention, Evaluation, FrameMapOptions, STRICT_THRESHOLDS, VideoDetections, VideoTruth, read_each,
 };
 use serde_json::json;
 
@@ -45,28 +48,34 @@ fn parse_convention(text: &str) -> Result<Convention, String> {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut skipped = Vec::new();
-    let truth = if args.ground_truth.extension().is_some_and(|extension| extension == "pkl") {
-        pg_skeleton::ucf101::read(&args.ground_truth)?
-    } else {
-        usable::<VideoTruth>(&args.ground_truth, args.keep_going, &mut skipped)?
-    };
-    let mut detections = usable::<VideoDetections>(&args.detections, args.keep_going, &mut skipped)?;
+    let truth = usable(read_each_truth(&args.ground_truth)?, args.keep_going, &mut skipped)?;
+    let read = read_each::<VideoDetections>(&args.detections)?;
+    let mut detections = usable(read, args.keep_going, &mut skipped)?;
     if args.keep_going {
-        let known: std::collections::HashSet<&str> = truth.iter().map(|video| video.id.as_str()).collect();
+        let known: HashSet<&str> = truth.iter().map(|video| video.id.as_str()).collect();
         detections.retain(|video| {
             let is_known = known.contains(video.id.as_str());
             if !is_known {
-                skipped.push(format!("video `{}` is not annotated", video.id));
+                skipped.push(format!(
+                    "{}: video `{}` is not annotated",
+                    args.detections.display(),
+                    one_line(&video.id)
+                ));
             }
             is_known
         });
     }
     if detections.is_empty() {
-        bail!("{}: no video is left to measure", args.detections.display());
+        bail!(
+            "{}: no video is left to measure; mend what is wrong with them, or name other files",
+            args.detections.display()
+        );
     }
     let options =
         FrameMapOptions { annotated_frames_only: args.annotated_frames_only, ..FrameMapOptions::default() };
-    let evaluation = Evaluation::new(&truth, &detections, args.convention, options)?;
+    let evaluation = Evaluation::new(&truth, &detections, args.convention, options)
+        .with_context(|| args.detections.display().to_string())?;
+    warn_of_unknown_classes(&truth, &detections);
     if args.json {
         let mut report = evaluation.to_json();
         if let Some(report) = report.as_object_mut() {
@@ -82,16 +91,33 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// The videos of a file; with `keep_going` without those that are wrong.
-fn usable<T: Record>(path: &Path, keep_going: bool, skipped: &mut Vec<String>) -> Result<Vec<T>, FileError> {
-    let mut videos = Vec::new();
-    for video in read_each::<T>(path)? {
+fn usable<T, E: Error>(
+    videos: Vec<Result<T, E>>,
+    keep_going: bool,
+    skipped: &mut Vec<String>,
+) -> Result<Vec<T>, E> {
+    let mut usable = Vec::new();
+    for video in videos {
         match video {
-            Ok(video) => videos.push(video),
+            Ok(video) => usable.push(video),
             Err(error) if keep_going => skipped.push(error.to_string()),
             Err(error) => return Err(error),
         }
     }
-    Ok(videos)
+    Ok(usable)
+}
+
+/// Says which classes cannot be found, since no detector knew them: as likely as not they are spelt differently.
+fn warn_of_unknown_classes(truth: &[VideoTruth], detections: &[VideoDetections]) {
+    let known: HashSet<&String> = detections.iter().flat_map(|video| &video.classes).collect();
+    let annotated: BTreeSet<&String> =
+        truth.iter().flat_map(|video| &video.tubes).map(|tube| &tube.label).collect();
+    for class in annotated.into_iter().filter(|class| !known.contains(class)) {
+        tracing::warn!(
+            "class `{}` is annotated, but among no detections; is it spelt differently?",
+            one_line(class)
+        );
+    }
 }
 
 fn text(evaluation: &Evaluation, lists_failures: bool) -> String {

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use pg_cli::Machine;
 use pg_cli::output::say;
-use pg_skeleton::{Clip, read_clips};
-use pg_stad::dataset::{Source, has_people};
+use pg_skeleton::Clip;
+use pg_stad::dataset::{Source, has_people, read_each_clip, read_each_truth};
 use pg_stad::detection::Detector;
 use pg_stad::explanation::explain;
 use pg_stad::page::page;
 use pg_tasks::run_dir::write_atomically;
-use pg_tubes::{VideoTruth, read_ground_truth};
+use pg_tubes::VideoTruth;
 use serde_json::json;
 
 use super::Checkpoint;
@@ -19,13 +19,13 @@ use super::Checkpoint;
 /// Without --data, of the embedded set's test clips.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Run directory of the network.
+    /// Run directory of the network, for its selected weights; or a file of weights in it.
     #[arg(long, value_name = "DIR")]
     checkpoint: PathBuf,
     /// Clips (JSON lines).
     #[arg(long, num_args = 1.., value_name = "FILE")]
     data: Vec<PathBuf>,
-    /// Tubes of the clips (JSON lines), drawn dashed.
+    /// Tubes of the clips (JSON lines, or UCF101-24's pickles), drawn dashed.
     #[arg(long, value_name = "FILE", requires = "data")]
     ground_truth: Option<PathBuf>,
     /// The clip with this name only.
@@ -61,7 +61,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .take(args.count.into())
         .collect();
     if chosen.is_empty() {
-        bail!("no clip to draw: {}", args.clip.as_deref().unwrap_or("none of them shows anyone"));
+        match &args.clip {
+            Some(id) if !clips.iter().any(|clip| clip.id == *id) => {
+                bail!("no clip `{id}`; the first is `{}`", clips.first().map_or("", |clip| &clip.id))
+            }
+            Some(id) => bail!("clip `{id}` shows nobody; choose another"),
+            None => bail!("no clip shows anyone; choose other --data"),
+        }
     }
     let detector = Detector::new(&skp, &about.classes, config.sampling()).on(&device);
     let detections = chosen.iter().map(|clip| detector.detect(clip)).collect::<Result<Vec<_>, _>>()?;
@@ -83,10 +89,10 @@ fn clips(args: &Args) -> Result<(Vec<Clip>, Vec<VideoTruth>)> {
         let set = Source::Embedded.open()?;
         return Ok((set.test.into_iter().map(|example| example.clip).collect(), set.truth));
     }
-    let mut clips = Vec::new();
-    for path in &args.data {
-        clips.extend(read_clips(path)?);
-    }
-    let truth = args.ground_truth.as_deref().map(read_ground_truth).transpose()?;
-    Ok((clips, truth.unwrap_or_default()))
+    let clips = read_each_clip(&args.data)?.into_iter().map(|(_, clip)| clip).collect::<Result<_, _>>()?;
+    let truth = match &args.ground_truth {
+        Some(path) => read_each_truth(path)?.into_iter().collect::<Result<_, _>>()?,
+        None => Vec::new(),
+    };
+    Ok((clips, truth))
 }

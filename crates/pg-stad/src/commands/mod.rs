@@ -6,9 +6,9 @@ pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod train;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device};
 use pg_cli::About;
 use pg_models::{Skp, SkpSpec};
@@ -26,13 +26,28 @@ struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// The selected weights of a run directory.
-    fn open(dir: &Path, device: &Device) -> Result<Self> {
-        let path: PathBuf = dir.join("best.safetensors");
-        let (tensors, about) = About::<SkpSpec>::load(&path, PROGRAM)?;
-        let config: Config = pg_cli::read_run(&dir.join("args.toml"))?;
-        let skp = Skp::new(about.model.clone(), Seed(0), DType::F32, device)?;
-        skp.params().load(&tensors)?;
+    /// The selected weights of a run directory, or the weights in one of its files.
+    fn open(path: &Path, device: &Device) -> Result<Self> {
+        let (dir, weights) = match path.parent() {
+            Some(dir) if path.is_file() => (dir, path.to_owned()),
+            _ => (path, path.join("best.safetensors")),
+        };
+        let (tensors, about) = About::<SkpSpec>::load(&weights, PROGRAM)?;
+        let settings = dir.join("args.toml");
+        let config: Config = pg_cli::read_run(&settings)?;
+        // The values of a file that was changed are no fault of the flags.
+        if let Err(error) = config.check() {
+            bail!("{}: {error}", settings.display());
+        }
+        let (named, scored) = (about.classes.len(), about.model.classes);
+        ensure!(
+            named == scored,
+            "{}: {named} class names for {scored} scores; use an earlier one",
+            weights.display()
+        );
+        let skp = Skp::new(about.model.clone(), Seed(0), DType::F32, device)
+            .and_then(|skp| skp.params().load(&tensors).map(|_| skp))
+            .with_context(|| weights.display().to_string())?;
         Ok(Self { skp, about, config })
     }
 }
