@@ -200,12 +200,15 @@ impl Files {
     }
 }
 
+/// The file of a clip, and the clip or what is wrong with it.
+pub type ReadClip<'a> = (&'a Path, Result<Clip, StadError>);
+
 /// The clips of some files, each with its file and by itself. A clip whose name another file has is wrong: what is said of
 /// clips is said by name.
 ///
 /// # Errors
 /// If a file cannot be read.
-pub fn read_each_clip(files: &[PathBuf]) -> Result<Vec<(&Path, Result<Clip, StadError>)>, StadError> {
+pub fn read_each_clip(files: &[PathBuf]) -> Result<Vec<ReadClip<'_>>, StadError> {
     let mut first: HashMap<String, &Path> = HashMap::new();
     let mut clips = Vec::new();
     for path in files {
@@ -333,5 +336,43 @@ impl Dataset {
             .with("training", of(&self.train))
             .with("validation", of(&self.val))
             .with("test", of(&self.test))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{clip, person};
+
+    #[test]
+    fn a_limit_leaves_clips_of_every_class() {
+        // Class by class, as files often are.
+        let examples: Vec<Example> = (0..9)
+            .map(|index| Example {
+                clip: clip(&format!("v{index}"), 1, vec![person(0, 0.0, 0.0)]),
+                label: index / 3,
+            })
+            .collect();
+        let truth = |example: &Example| VideoTruth { id: example.clip.id.clone(), tubes: vec![] };
+        let mut dataset = Dataset {
+            name: "nine".into(),
+            classes: vec![],
+            keypoints: 1,
+            truth: examples.iter().map(truth).collect(),
+            train: examples.clone(),
+            val: examples[..2].to_vec(),
+            test: examples,
+        };
+        let whole = dataset.fingerprint();
+        dataset.limit(9);
+        assert_eq!(dataset.fingerprint(), whole);
+        dataset.limit(3);
+        assert_eq!(dataset.test.iter().map(|example| example.label).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(
+            dataset.truth.iter().map(|video| video.id.as_str()).collect::<Vec<_>>(),
+            ["v0", "v3", "v6"]
+        );
+        assert_eq!((dataset.train.len(), dataset.val.len()), (9, 2));
+        assert_ne!(dataset.fingerprint(), whole);
     }
 }

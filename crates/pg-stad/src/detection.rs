@@ -121,3 +121,119 @@ pub(crate) fn batch(scenes: &Scenes, device: &Device) -> Result<(Tensor, PointLa
     let points = Tensor::from_vec(points, (n, slots, keypoints, KEYPOINT_FEATURES), device)?;
     Ok((points, PointLayout::new(scenes.valid(), scenes.shape())?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{clip, names, network, person, right_or_left};
+    use pg_models::SkpSpec;
+    use pg_random::Seed;
+    use pg_skeleton::Keypoint;
+
+    const SAMPLING: Sampling = Sampling { frames: 3, people: 1 };
+
+    /// Ten frames with no, one, two and three people in turn, the last of each frame first.
+    fn crowd() -> Clip {
+        let people = |frame: usize| {
+            (0..frame % 4).rev().map(move |i| person(frame, 0.3 * i as f32 - 0.4, 0.07 * frame as f32 - 0.3))
+        };
+        clip("v", 10, (0..10).flat_map(people).collect())
+    }
+
+    fn trained() -> Skp {
+        let spec = SkpSpec { classes: 2, dim: 8, repeats: [1; 3] };
+        Skp::new(spec, Seed(3), DType::F32, &Device::Cpu).unwrap()
+    }
+
+    fn detect(skp: &Skp, clip: &Clip, window: usize) -> Vec<InstanceScores> {
+        let classes = names(&["a", "b"]);
+        Detector::new(skp, &classes, SAMPLING).with_window(window).detect(clip).unwrap().instances
+    }
+
+    #[test]
+    fn everyone_is_scored_once_whatever_the_window() {
+        let (skp, clip) = (trained(), crowd());
+        for window in [0, 1, 2, 3, 4, 7, 9, 10, 11, usize::MAX] {
+            let found = detect(&skp, &clip, window);
+            assert_eq!(found.len(), clip.instances.len(), "window {window}");
+            for (found, person) in found.iter().zip(&clip.instances) {
+                assert_eq!((found.frame, Some(found.bounding_box)), (person.frame, person.bounding_box));
+                assert!((found.scores.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+            }
+        }
+        assert_eq!(detect(&skp, &clip, 10), detect(&skp, &clip, usize::MAX));
+    }
+
+    #[test]
+    fn scores_are_those_of_the_person() {
+        let people = vec![person(0, 0.5, 0.0), person(0, -0.5, 0.0), person(1, 0.0, 0.0)];
+        let found = detect(&right_or_left(), &clip("v", 2, people), 300);
+        // The logits are x and -x.
+        let sigmoid = |x: f32| 1.0 / (1.0 + (-2.0 * x).exp());
+        for (found, x) in found.iter().zip([0.5, -0.5, 0.0]) {
+            assert!((found.scores[0] - sigmoid(x)).abs() < 1e-6, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn scores_do_not_depend_on_the_order_of_people() {
+        let (skp, clip) = (trained(), crowd());
+        let mut turned = clip.clone();
+        turned.instances.reverse();
+        turned.instances.swap(2, 7);
+        let scores = |found: &[InstanceScores], clip: &Clip| -> Vec<(usize, String, Vec<f32>)> {
+            let mut scores: Vec<_> = found
+                .iter()
+                .zip(&clip.instances)
+                .map(|(found, person)| {
+                    (person.frame, format!("{:?}", person.keypoints), found.scores.clone())
+                })
+                .collect();
+            scores.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+            scores
+        };
+        let straight = scores(&detect(&skp, &clip, 4), &clip);
+        for (a, b) in straight.iter().zip(scores(&detect(&skp, &turned, 4), &turned)) {
+            assert_eq!((a.0, &a.1), (b.0, &b.1));
+            assert!(a.2.iter().zip(&b.2).all(|(a, b)| (a - b).abs() < 1e-5), "{a:?} {b:?}");
+        }
+        assert!(straight.iter().any(|(_, _, scores)| (scores[0] - straight[0].2[0]).abs() > 1e-4));
+    }
+
+    #[test]
+    fn those_without_a_joint_have_no_scores() {
+        let mut clip = clip("v", 3, vec![person(0, 0.5, 0.0), person(2, 0.1, 0.0)]);
+        clip.instances[0].keypoints[0].confidence = 0.0;
+        let found = detect(&trained(), &clip, 300);
+        assert_eq!(found.iter().map(|found| found.frame).collect::<Vec<_>>(), [2]);
+        clip.instances.clear();
+        assert!(detect(&trained(), &clip, 300).is_empty());
+    }
+
+    #[test]
+    fn scores_that_are_no_numbers_are_an_error() {
+        let (skp, classes) = (network(&[(0, 1e30), (1, 1.0)], &[&[0], &[1]]), names(&["a", "b"]));
+        let clip = clip("v", 1, vec![person(0, 1e30, 0.0)]);
+        let error = Detector::new(&skp, &classes, SAMPLING).detect(&clip).unwrap_err();
+        assert!(error.to_string().starts_with("clip `v`: its scores are no numbers; "), "{error}");
+    }
+
+    #[test]
+    fn a_box_is_the_given_one_or_around_the_joints() {
+        let at = |x: f32, y: f32, confidence: f32| Keypoint { x, y, confidence };
+        let keypoints = vec![at(5.0, 5.0, 0.5), at(10.0, 15.0, 0.5), at(19.0, 19.0, 0.04), at(0.0, 0.0, 0.0)];
+        let mut person = Instance { frame: 0, track: None, keypoints, bounding_box: None };
+        let clip = clip("v", 1, vec![]);
+        let corners = |person: &Instance| box_of(&clip, person).map(<[f64; 4]>::from);
+        assert_eq!(corners(&person), Some([4.5, 4.0, 10.5, 16.0]));
+        // Where no joint is sure, the others have to do; the image ends at 20.
+        person.keypoints.drain(..2);
+        assert_eq!(corners(&person), Some([19.0; 4]));
+        person.keypoints[0] = at(30.0, 8.0, 0.5);
+        assert_eq!(corners(&person), Some([20.0, 8.0, 20.0, 8.0]));
+        person.keypoints.remove(0);
+        assert_eq!(corners(&person), None);
+        person.bounding_box = Some([1.0, 2.0, 30.0, 4.0].into());
+        assert_eq!(corners(&person), Some([1.0, 2.0, 30.0, 4.0]));
+    }
+}

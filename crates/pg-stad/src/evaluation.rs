@@ -134,3 +134,91 @@ pub fn leak_ratio(
     }
     Ok((own > 0.0).then(|| leaked / own))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{bounding_box, clip, names, network, person, right_or_left};
+    use pg_skeleton::Instance;
+    use pg_tubes::{InstanceScores, Tube};
+
+    const SAMPLING: Sampling = Sampling { frames: 2, people: 2 };
+
+    fn example(label: u32, instances: Vec<Instance>) -> Example {
+        Example { clip: clip("v", 4, instances), label }
+    }
+
+    /// Those of class 0 on the right, those of class 1 on the left and lower.
+    fn examples() -> Vec<Example> {
+        let of = |label| match label {
+            0 => example(0, (0..4).map(|frame| person(frame, 0.5, 0.1)).collect()),
+            _ => example(1, (0..4).map(|frame| person(frame, -0.5, 0.6)).collect()),
+        };
+        (0..20).map(|index| of(index % 2)).collect()
+    }
+
+    #[test]
+    fn accuracy_is_the_share_of_clips_that_are_right() {
+        let accuracy =
+            |skp: &Skp, examples: &[Example]| video_accuracy(skp, examples, SAMPLING, &Device::Cpu).unwrap();
+        let mut examples = examples();
+        assert_eq!(accuracy(&right_or_left(), &examples), 1.0);
+        examples[0].label = 1;
+        assert_eq!(accuracy(&right_or_left(), &examples), 0.95);
+        // In none of the middle frames, 1 and 3, is anyone.
+        let late = example(0, vec![person(0, 0.5, 0.0)]);
+        assert_eq!(accuracy(&right_or_left(), &[late]), 1.0);
+        assert!(accuracy(&right_or_left(), &[]).is_nan());
+    }
+
+    #[test]
+    fn the_leak_is_the_share_of_what_others_add() {
+        let leak = |skp: &Skp| leak_ratio(skp, &examples(), SAMPLING, &Device::Cpu).unwrap();
+        assert_eq!(leak(&right_or_left()), Some(0.0));
+        // Class 0 also looks for the lowest, who is of class 1: of three gradients of 1, one is another's.
+        let leaks = network(&[(0, 1.0), (0, -1.0), (1, 1.0)], &[&[0, 2], &[1]]);
+        assert!((leak(&leaks).unwrap() - 0.5).abs() < 1e-6, "{:?}", leak(&leaks));
+        // Each class looks at the other's people alone.
+        assert_eq!(leak(&network(&[(0, -1.0), (0, 1.0)], &[&[0], &[1]])), None);
+        let alone: Vec<Example> = examples().into_iter().filter(|example| example.label == 0).collect();
+        assert_eq!(leak_ratio(&right_or_left(), &alone, SAMPLING, &Device::Cpu).unwrap(), None);
+        assert_eq!(leak_ratio(&right_or_left(), &[], SAMPLING, &Device::Cpu).unwrap(), None);
+    }
+
+    fn scored(frame: usize, x: f32, scores: &[f32]) -> InstanceScores {
+        InstanceScores { frame, track: None, bounding_box: bounding_box(x, 0.0), scores: scores.to_vec() }
+    }
+
+    fn video(id: &str, classes: &[&str], instances: Vec<InstanceScores>) -> VideoDetections {
+        VideoDetections { id: id.into(), frames: 9, classes: names(classes), instances, tubes: vec![] }
+    }
+
+    fn truth(id: &str, label: &str) -> VideoTruth {
+        let tube = Tube { start: 2, boxes: vec![bounding_box(0.5, 0.0); 3] };
+        VideoTruth { id: id.into(), tubes: vec![LabelledTube { label: label.into(), tube }] }
+    }
+
+    #[test]
+    fn instance_ap_asks_who_and_when() {
+        let truth = [truth("u", "a"), truth("v", "a")];
+        let detections = [
+            // The actor, another place, another time.
+            video(
+                "u",
+                &["a", "b"],
+                vec![scored(2, 0.5, &[0.9, 0.1]), scored(2, -0.5, &[0.8, 0.2]), scored(5, 0.5, &[0.1, 0.9])],
+            ),
+            // The classes in another order; the actor again.
+            video("v", &["b", "a"], vec![scored(4, 0.5, &[0.3, 0.7])]),
+        ];
+        // Right, wrong, right, wrong: a precision of 1 up to a recall of 1/2, then of 2/3. Nothing is annotated as `b`.
+        assert!((instance_ap(&detections, &truth) - (0.5 + 0.5 * 2.0 / 3.0)).abs() < 1e-12);
+        // Half of a box is enough, less is not: 2 of 3 pixels of width are common.
+        let shifted = |x: f32| instance_ap(&[video("u", &["a"], vec![scored(2, x, &[0.5])])], &truth);
+        assert_eq!(shifted(0.55), 1.0);
+        assert!(shifted(0.6).is_nan(), "nobody is right, so that there is nothing to average");
+        assert!(instance_ap(&detections, &[]).is_nan() && instance_ap(&[], &truth).is_nan());
+        // Too few scores are no reason to panic.
+        assert!(instance_ap(&[video("u", &["a", "b"], vec![scored(2, 0.5, &[])])], &truth).is_nan());
+    }
+}

@@ -82,3 +82,65 @@ fn people(detections: &VideoDetections, class: &str) -> Vec<pg_tubes::Tube> {
     people.sort_by(|a, b| a.start.cmp(&b.start).then(b.boxes.len().cmp(&a.boxes.len())));
     people
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detection::Detector;
+    use crate::samples::{bounding_box, clip, names, person, right_or_left};
+    use pg_tubes::Tube;
+
+    const SAMPLING: Sampling = Sampling { frames: 2, people: 1 };
+
+    /// One on the right and one on the left in each of four frames; the first is rightmost in frame 2.
+    fn two() -> Clip {
+        let x = |frame: usize| if frame == 2 { 0.75 } else { 0.5 };
+        clip(
+            "v",
+            4,
+            (0..4).flat_map(|frame| [person(frame, x(frame), 0.0), person(frame, -0.5, 0.0)]).collect(),
+        )
+    }
+
+    fn explained(
+        clip: &Clip,
+        class: Option<usize>,
+    ) -> Result<(usize, Vec<f32>, Vec<f64>, Vec<Tube>, usize), StadError> {
+        let (skp, classes) = (right_or_left(), names(&["right", "left"]));
+        let detections = Detector::new(&skp, &classes, SAMPLING).detect(clip)?;
+        let tube = |label: &str| LabelledTube {
+            label: label.into(),
+            tube: Tube { start: 0, boxes: vec![bounding_box(0.5, 0.0)] },
+        };
+        let truth = ["left", "right", "left"].map(tube).into_iter();
+        let found = explain(&skp, SAMPLING, clip, &detections, class, truth, &Device::Cpu)?;
+        Ok((found.class, found.probabilities, found.dependence, found.people, found.truth.len()))
+    }
+
+    #[test]
+    fn a_class_depends_on_those_who_decide_it() {
+        let (class, probabilities, dependence, people, truth) = explained(&two(), None).unwrap();
+        // Frames 0 and 2 are seen together, and 1 and 3; in each pair one person decides, with a gradient of 1.
+        assert_eq!(dependence, [0.0, 0.0, 0.5, 0.0, 0.5, 0.0, 0.0, 0.0]);
+        assert!((probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert_eq!((class, truth), (0, 1), "0.75 and 0.5 on the right are more than 0.5 on the left");
+        assert!(
+            people.iter().all(|tube| (tube.start, tube.boxes.len()) == (0, 4)) && people.len() == 2,
+            "{people:?}"
+        );
+
+        let (class, _, dependence, _, truth) = explained(&two(), Some(1)).unwrap();
+        assert_eq!((class, truth), (1, 2));
+        assert!(
+            dependence.iter().step_by(2).all(|share| *share == 0.0),
+            "only those on the left: {dependence:?}"
+        );
+        assert!((dependence.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_class_that_there_is_not_and_a_clip_without_anyone_are_errors() {
+        assert_eq!(explained(&two(), Some(2)).unwrap_err().to_string(), "class 2 of 2; count classes from 0");
+        assert!(explained(&clip("v", 3, vec![]), None).is_err());
+    }
+}

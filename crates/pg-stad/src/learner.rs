@@ -207,7 +207,7 @@ impl BatchMaker {
                 let mut scene = self.sampling.scene(&cast, &frames, &all, self.keypoints).scene;
                 if let Some(augment) = &self.augment {
                     let aspect = clip.width as f32 / clip.height as f32;
-                    augment.apply(&mut scene, &mirrored, aspect, &mut rng);
+                    augment.apply(&mut scene, self.keypoints, &mirrored, aspect, &mut rng);
                 }
                 if !scene.valid.contains(&true) {
                     let someone = self.sampling.frames_with_people(&cast);
@@ -218,5 +218,157 @@ impl BatchMaker {
             .collect();
         let labels = indices.iter().map(|&index| self.train[index].label).collect();
         Ok(Some(Scenes::new(&scenes, (self.sampling.slots(), self.keypoints), labels)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{clip, names, person, right_or_left};
+    use crate::settings::{Settings, SynthName, TargetName};
+    use candle_core::Var;
+
+    /// Clips of class 0 on the right and of class 1 on the left, in turn; someone is in frame 0 alone.
+    fn dataset(count: usize) -> Dataset {
+        let example = |index: usize| {
+            let x = 0.5 - (index % 2) as f32;
+            Example {
+                clip: clip(&format!("v{index}"), 40, vec![person(0, x, 0.0)]),
+                label: (index % 2) as u32,
+            }
+        };
+        let train: Vec<Example> = (0..count).map(example).collect();
+        let classes = names(&["right", "left"]);
+        Dataset {
+            name: "two".into(),
+            classes,
+            keypoints: 1,
+            val: train.clone(),
+            train,
+            test: vec![],
+            truth: vec![],
+        }
+    }
+
+    fn config(change: impl Fn(&mut Settings)) -> Config {
+        let mut settings =
+            Settings { frames: Some(2), people: Some(1), augment: Some(false), ..Settings::default() };
+        (settings.optimisation.batch, settings.optimisation.epochs) = (Some(4), Some(3));
+        change(&mut settings);
+        settings.resolve().unwrap()
+    }
+
+    fn with_learner<T>(count: usize, config: &Config, work: impl Fn(&Learner) -> T) -> T {
+        let (skp, dataset) = (right_or_left(), dataset(count));
+        work(&Learner::new(&skp, &dataset, config, &Device::Cpu))
+    }
+
+    #[test]
+    fn an_epoch_has_every_clip_once_and_no_batch_of_one() {
+        for (count, sizes) in [(8, &[4, 4][..]), (9, &[4, 5]), (10, &[4, 4, 2]), (3, &[3]), (1, &[1])] {
+            with_learner(count, &config(|_| {}), |learner| {
+                let plan = learner.plan(1);
+                assert_eq!(plan.iter().map(Vec::len).collect::<Vec<_>>(), sizes);
+                let mut clips = plan.concat();
+                clips.sort_unstable();
+                assert_eq!(clips, (0..count).collect::<Vec<_>>());
+                assert_eq!((plan.clone(), plan.len()), (learner.plan(1), learner.steps_per_epoch()));
+            });
+        }
+        with_learner(40, &config(|_| {}), |learner| assert_ne!(learner.plan(0), learner.plan(1)));
+        let limited = config(|settings| settings.optimisation.limit_batches = Some(2));
+        with_learner(40, &limited, |learner| assert_eq!(learner.plan(0).len(), 2));
+        let alone = config(|settings| settings.optimisation.batch = Some(1));
+        with_learner(5, &alone, |learner| assert_eq!(learner.plan(0).len(), 5));
+    }
+
+    #[test]
+    fn an_epoch_goes_on_where_it_stopped() {
+        let config = config(|settings| settings.augment = Some(true));
+        with_learner(11, &config, |learner| {
+            let batches =
+                |skip| learner.batches(2, skip).map(|batch| batch.unwrap().unwrap()).collect::<Vec<_>>();
+            assert_eq!(batches(0)[1..], batches(1)[..]);
+            assert_eq!(batches(0).len(), 3);
+            // Whichever frames were drawn, someone is seen.
+            let seen = |batch: &Scenes| batch.valid().chunks_exact(2).all(|scene| scene.contains(&true));
+            assert!(batches(0).iter().all(seen));
+        });
+    }
+
+    /// The loss of the network, whose logits are the greatest x and -x, on a batch of labels 0 and 1 in turn.
+    fn loss(config: &Config, labels: &[u32]) -> f64 {
+        with_learner(4, config, |learner| {
+            let all: Vec<usize> = labels.iter().map(|&label| label as usize).collect();
+            let maker = BatchMaker {
+                train: Arc::clone(&learner.train),
+                sampling: config.sampling(),
+                keypoints: 1,
+                augment: None,
+                epoch: 0,
+                seed: Seed(0),
+            };
+            let batch = maker.make(&all).unwrap().unwrap();
+            let mixed = learner.mixer.mix(&batch, 1, 0, &Device::Cpu).unwrap();
+            let points = Var::from_tensor(&mixed.points).unwrap();
+            let logits = learner.logits(&points, &mixed, Forward::Main).unwrap();
+            f64::from(learner.loss(&logits, &mixed).unwrap().to_scalar::<f32>().unwrap())
+        })
+    }
+
+    fn mixes(settings: &mut Settings, target: TargetName) {
+        (settings.synth, settings.target, settings.mix_start) =
+            (Some(SynthName::Batchmix), Some(target), Some(0));
+    }
+
+    #[test]
+    fn the_loss_is_the_cross_entropy_by_shares() {
+        let close =
+            |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        // Logits 0.5 and -0.5.
+        let one = (1.0 + (-1.0_f64).exp()).ln();
+        close(loss(&config(|_| {}), &[0, 1, 0, 1]), one);
+        // Of a mix both logits are 0.5.
+        let soft = config(|settings| mixes(settings, TargetName::Soft));
+        close(loss(&soft, &[0, 1]), 2.0_f64.ln());
+        // Unmixed, each source has its own.
+        let unmix = config(|settings| mixes(settings, TargetName::Unmix));
+        close(loss(&unmix, &[0, 1]), one);
+        // What is missing in the last mix has no part.
+        close(loss(&unmix, &[0, 1, 0]), one);
+        close(loss(&soft, &[0, 1, 0]), (2.0_f64.ln() + one) / 2.0);
+    }
+
+    #[test]
+    fn a_step_counts_clips_and_guides_mixes_alone() {
+        let guided = |target| {
+            config(move |settings| {
+                mixes(settings, target);
+                (settings.mix_start, settings.guidance.alpha) = (Some(1), Some(2.0));
+            })
+        };
+        for target in [TargetName::Soft, TargetName::Unmix] {
+            with_learner(8, &guided(target), |learner| {
+                let batch = |epoch| learner.batches(epoch, 0).next().unwrap().unwrap().unwrap();
+                let alone = learner.step(batch(0), 0).unwrap();
+                assert_eq!((alone.samples, alone.correct, alone.guidance), (4, 4, None));
+                // The second epoch has steps 2 and 3.
+                let mixed = learner.step(batch(1), 2).unwrap();
+                let (loss, weighted) = mixed.guidance.unwrap();
+                // Each class depends on its own people alone, whoever is mixed in.
+                assert_eq!((mixed.samples, loss, weighted), (4, 0.0, 0.0));
+            });
+        }
+    }
+
+    #[test]
+    fn validation_selects_if_asked_to() {
+        with_learner(4, &config(|_| {}), |learner| {
+            let found = learner.validate().unwrap();
+            assert_eq!((found.values, found.selection), (vec![1.0], Some(1.0)));
+        });
+        with_learner(4, &config(|settings| settings.select = Some(Select::Last)), |learner| {
+            assert_eq!(learner.validate().unwrap().selection, None);
+        });
     }
 }

@@ -25,6 +25,8 @@ pub mod learner;
 pub mod linking;
 pub mod mixing;
 pub mod page;
+#[cfg(test)]
+mod samples;
 pub mod sampling;
 pub mod settings;
 

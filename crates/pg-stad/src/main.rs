@@ -14,6 +14,8 @@ use pg_cli::program;
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 enum Command {
+    /// Write the embedded set as files, to look at or to start from.
+    Synth(commands::synth::Args),
     /// Train a network on labelled clips, with or without mixing and guidance.
     Train(Box<commands::train::Args>),
     /// Score every person in every frame, and link them to tubes.
@@ -32,7 +34,7 @@ impl Command {
             Command::Train(args) => args.machine.threads(),
             Command::Detect(args) => args.machine.threads(),
             Command::Explain(args) => args.machine.threads(),
-            Command::Evaluate(_) | Command::Convert(_) => None,
+            Command::Synth(_) | Command::Evaluate(_) | Command::Convert(_) => None,
         }
     }
 }
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let command = Command::parse();
     let threads = command.threads();
     let work = move || match command {
+        Command::Synth(args) => commands::synth::run(&args),
         Command::Train(args) => commands::train::run(*args),
         Command::Detect(args) => commands::detect::run(&args),
         Command::Evaluate(args) => commands::evaluate::run(&args),

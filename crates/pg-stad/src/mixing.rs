@@ -143,3 +143,149 @@ fn by_source(mixed: &MixedScenes, layout: &PointLayout) -> Result<Groups, StadEr
     }
     Ok(Groups::new(&groups)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::network;
+    use crate::settings::SynthName;
+    use pg_models::Mode;
+    use pg_synth::Scene;
+
+    /// Scenes of two people of one joint; in every other one the second is not there. Their columns count up.
+    fn batch(labels: &[u32]) -> Scenes {
+        let scene = |index: usize| {
+            let x = index as f32;
+            let valid = vec![true, index.is_multiple_of(2)];
+            Scene { points: vec![[x, 0.0, 0.0, 1.0, 0.0], [x + 0.5, 0.0, 0.0, 1.0, 0.0]], valid }
+        };
+        Scenes::new(&(0..labels.len()).map(scene).collect::<Vec<_>>(), (2, 1), labels.to_vec()).unwrap()
+    }
+
+    fn mixer(target: TargetName, mask: MaskKind, sources: usize) -> Mixer {
+        let synth = SynthName::Batchmix;
+        let config = MixConfig { synth, sources, target, mix_start: 1, grad_features: GradFeatures::All };
+        Mixer { config, mask, classes: 3, seed: Seed(7) }
+    }
+
+    fn mix(mixer: &Mixer, labels: &[u32]) -> Mixed {
+        mixer.mix(&batch(labels), 1, 5, &Device::Cpu).unwrap()
+    }
+
+    /// Of each source its classes, and where its gradient counts.
+    fn counts(mixed: &Mixed) -> Vec<(Vec<u32>, Vec<Vec<f32>>)> {
+        let of = |source: &pg_grad::Source| {
+            let elsewhere = source.elsewhere.flatten_from(1).unwrap().to_vec2().unwrap();
+            (source.classes.to_vec1().unwrap(), elsewhere)
+        };
+        mixed.provenance.as_ref().unwrap().as_sources().iter().map(of).collect()
+    }
+
+    #[test]
+    fn nothing_is_mixed_before_its_time() {
+        let mixed =
+            mixer(TargetName::Unmix, MaskKind::True, 2).mix(&batch(&[0, 1]), 0, 0, &Device::Cpu).unwrap();
+        assert!(mixed.provenance.is_none() && mixed.groups.is_none());
+        assert_eq!((mixed.points.dims(), mixed.labels.len()), (&[2, 2, 1, 5][..], 1));
+        assert_eq!(mixed.shares[0].to_vec1::<f32>().unwrap(), [1.0, 1.0]);
+    }
+
+    #[test]
+    fn the_true_mask_is_what_others_brought() {
+        let mixed = mix(&mixer(TargetName::Soft, MaskKind::True, 2), &[0, 1, 2, 2]);
+        assert_eq!(mixed.points.dims(), [2, 4, 1, 5]);
+        let columns = mixed.points.narrow(3, 0, 1).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(columns, [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]);
+        let shares: Vec<Vec<f32>> = mixed.shares.iter().map(|shares| shares.to_vec1().unwrap()).collect();
+        assert_eq!(shares, [[0.5, 0.5], [0.5, 0.5]]);
+        // The second mix is of one class, whose people are all its own.
+        assert_eq!(
+            counts(&mixed),
+            [
+                (vec![0, 2], vec![vec![0.0, 0.0, 1.0, 1.0], vec![0.0; 4]]),
+                (vec![1, 2], vec![vec![1.0, 1.0, 0.0, 0.0], vec![0.0; 4]]),
+            ]
+        );
+    }
+
+    #[test]
+    fn three_sources_keep_from_each_other_and_share_a_class() {
+        let mixed = mix(&mixer(TargetName::Soft, MaskKind::True, 3), &[1, 0, 1]);
+        assert_eq!(
+            counts(&mixed),
+            [
+                (vec![1], vec![vec![0.0, 0.0, 1.0, 1.0, 0.0, 0.0]]),
+                (vec![0], vec![vec![1.0, 1.0, 0.0, 0.0, 1.0, 1.0]]),
+                (vec![1], vec![vec![0.0, 0.0, 1.0, 1.0, 0.0, 0.0]]),
+            ]
+        );
+    }
+
+    #[test]
+    fn only_the_place_counts_if_asked_for() {
+        let mut mixer = mixer(TargetName::Soft, MaskKind::True, 2);
+        mixer.config.grad_features = GradFeatures::Xy;
+        let mixed = mix(&mixer, &[0, 1]);
+        let elsewhere = &mixed.provenance.as_ref().unwrap().as_sources()[0].elsewhere;
+        assert_eq!(elsewhere.dims(), [1, 4, 1, 5]);
+        let (own, other) = ([0.0; 5], [1.0, 1.0, 0.0, 0.0, 0.0]);
+        assert_eq!(counts(&mixed)[0].1, [[own, own, other, other].concat()]);
+    }
+
+    #[test]
+    fn the_full_mask_counts_everything_but_mixes_of_one_class() {
+        let full = counts(&mix(&mixer(TargetName::Soft, MaskKind::Full, 2), &[0, 1, 2, 2]));
+        assert!(full.iter().all(|(_, counts)| *counts == [[1.0; 4], [0.0; 4]]), "{full:?}");
+        let unmixed = counts(&mix(&mixer(TargetName::Unmix, MaskKind::Full, 2), &[0, 1, 2, 2]));
+        assert!(unmixed.iter().all(|(_, counts)| *counts == [[1.0; 4], [1.0; 4]]), "{unmixed:?}");
+    }
+
+    #[test]
+    fn the_random_mask_is_drawn_step_by_step_and_as_large_as_the_true_one() {
+        let mixer = mixer(TargetName::Unmix, MaskKind::Random, 2);
+        let labels = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2];
+        let at = |step| counts(&mixer.mix(&batch(&labels), 1, step, &Device::Cpu).unwrap());
+        assert_eq!(at(3), at(3));
+        assert_ne!(at(3), at(4));
+        let truth = counts(&mix(&Mixer { mask: MaskKind::True, ..mixer }, &labels));
+        assert_ne!(at(3), truth);
+        for ((_, random), (_, truth)) in at(3).iter().zip(&truth) {
+            for (random, truth) in random.iter().zip(truth) {
+                // The last place is of nobody, and stays.
+                assert_eq!((random.iter().sum::<f32>(), random[3]), (truth.iter().sum::<f32>(), truth[3]));
+            }
+        }
+    }
+
+    #[test]
+    fn unmixed_sources_have_logits_of_their_own() {
+        let mixed = mix(&mixer(TargetName::Unmix, MaskKind::True, 2), &[0, 1, 2, 2]);
+        // Source by source three classes; those of one class are told apart too.
+        assert_eq!(
+            counts(&mixed),
+            [
+                (vec![0, 2], vec![vec![0.0, 0.0, 1.0, 1.0]; 2]),
+                (vec![3 + 1, 3 + 2], vec![vec![1.0, 1.0, 0.0, 0.0]; 2]),
+            ]
+        );
+        // A logit that is the greatest column of a group: of each source that of its own people.
+        let skp = network(&[(0, 1.0)], &[&[0]]);
+        let groups = mixed.groups.as_ref().unwrap();
+        let rows = skp.forward_groups(&mixed.points, &mixed.layout, groups, Mode::Eval).unwrap();
+        assert_eq!(rows.to_vec2::<f32>().unwrap(), [[0.5], [1.0], [2.5], [3.0]]);
+    }
+
+    #[test]
+    fn a_source_that_is_missing_has_no_share_and_guides_nothing() {
+        let mixed = mix(&mixer(TargetName::Unmix, MaskKind::True, 2), &[0, 1, 2]);
+        let shares: Vec<Vec<f32>> = mixed.shares.iter().map(|shares| shares.to_vec1().unwrap()).collect();
+        assert_eq!(shares, [[0.5, 1.0], [0.5, 0.0]]);
+        assert_eq!(counts(&mixed)[1], (vec![3 + 1, 3 + 2], vec![vec![1.0, 1.0, 0.0, 0.0], vec![0.0; 4]]));
+        let skp = network(&[(0, 1.0)], &[&[0]]);
+        let groups = mixed.groups.as_ref().unwrap();
+        let rows = skp.forward_groups(&mixed.points, &mixed.layout, groups, Mode::Eval).unwrap();
+        assert_eq!(rows.to_vec2::<f32>().unwrap(), [[0.5], [1.0], [2.5], [2.5]]);
+        let soft = mix(&mixer(TargetName::Soft, MaskKind::Full, 2), &[0, 1, 2]);
+        assert!(counts(&soft).iter().all(|(_, counts)| counts[1] == [0.0; 4]), "alone, it is of one class");
+    }
+}

@@ -102,6 +102,10 @@ pub struct Settings {
     /// Probability that a joint goes missing in training, if scenes are augmented.
     #[arg(long, value_name = "P", allow_negative_numbers = true, help_heading = "Data")]
     pub joint_drop: Option<f64>,
+    /// Greatest probability that a person in a frame goes missing in training, if scenes are augmented: each scene draws its
+    /// own below it.
+    #[arg(long, value_name = "P", allow_negative_numbers = true, help_heading = "Data")]
+    pub person_drop: Option<f64>,
 
     /// How training scenes are made.
     #[arg(long, value_enum, help_heading = "Synthesis")]
@@ -179,6 +183,7 @@ pub struct Config {
     pub people: usize,
     pub augment: bool,
     pub joint_drop: f64,
+    pub person_drop: f64,
     #[serde(flatten)]
     pub mix: MixConfig,
     pub dim: usize,
@@ -241,6 +246,7 @@ impl Settings {
             people: self.people.unwrap_or(if is_embedded { 4 } else { 8 }),
             augment: self.augment.unwrap_or(true),
             joint_drop,
+            person_drop: self.person_drop.unwrap_or(0.0),
             mix: MixConfig {
                 synth,
                 sources: self.sources.unwrap_or(2),
@@ -281,6 +287,8 @@ impl Config {
             "at most 64 each",
             self.repeats.iter().max().unwrap_or(&0),
         )?;
+        ensure((0.0..1.0).contains(&self.person_drop), "person-drop", "in [0, 1)", self.person_drop)?;
+        idle(self.person_drop > 0.0 && !self.augment, "person-drop", "without --augment", "add it")?;
         idle(self.joint_drop > 0.0 && !self.augment, "joint-drop", "without --augment", "add it")?;
         let guides = self.guidance.is_on();
         let (when, advice) =
@@ -337,7 +345,11 @@ impl Config {
 
     /// What is done to training scenes at random.
     pub fn augment(&self) -> Option<SkeletonAugment> {
-        self.augment.then(|| SkeletonAugment { drop: self.joint_drop, ..SkeletonAugment::default() })
+        self.augment.then(|| SkeletonAugment {
+            drop: self.joint_drop,
+            drop_people: self.person_drop,
+            ..SkeletonAugment::default()
+        })
     }
 
     /// How batches are mixed.

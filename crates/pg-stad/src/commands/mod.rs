@@ -4,6 +4,7 @@ pub(crate) mod convert;
 pub(crate) mod detect;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
+pub(crate) mod synth;
 pub(crate) mod train;
 
 use std::path::Path;

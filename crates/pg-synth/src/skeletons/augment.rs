@@ -17,19 +17,29 @@ pub struct SkeletonAugment {
     pub flip: f64,
     /// Probability that a joint goes missing.
     pub drop: f64,
+    /// Greatest probability that a person in a frame goes missing: each scene draws its own below it, so that people are
+    /// seen in crowds and nearly alone. Someone stays.
+    pub drop_people: f64,
 }
 
 impl Default for SkeletonAugment {
     fn default() -> Self {
-        Self { scale: (0.8, 1.2), shift: 0.2, rotation: 5.0, flip: 0.5, drop: 0.0 }
+        Self { scale: (0.8, 1.2), shift: 0.2, rotation: 5.0, flip: 0.5, drop: 0.0, drop_people: 0.0 }
     }
 }
 
 impl SkeletonAugment {
-    /// Augments a scene of people with as many joints as `mirrored` has entries: the joint that each becomes in a mirror;
-    /// empty if that is not known, and nothing is flipped then. `aspect` is the image's width over its height, so that a
+    /// Augments a scene of people with `keypoints` joints. `mirrored` is the joint that each becomes in a mirror; empty if
+    /// that is not known, and nothing is flipped then. `aspect` is the image's width over its height, so that a
     /// rotation keeps shapes.
-    pub fn apply(&self, scene: &mut Scene, mirrored: &[usize], aspect: f32, rng: &mut Stream) {
+    pub fn apply(
+        &self,
+        scene: &mut Scene,
+        keypoints: usize,
+        mirrored: &[usize],
+        aspect: f32,
+        rng: &mut Stream,
+    ) {
         let scale = rng.random_range(self.scale.0..=self.scale.1);
         let (dx, dy) = (2.0 * self.draw(self.shift, rng), 2.0 * self.draw(self.shift, rng));
         let (sin, cos) = self.draw(self.rotation, rng).to_radians().sin_cos();
@@ -43,9 +53,24 @@ impl SkeletonAugment {
         if flips {
             self.mirror(scene, mirrored);
         }
+        self.drop_people(scene, keypoints, rng);
         for (valid, point) in scene.valid.iter_mut().zip(&mut scene.points) {
             if rng.random_bool(self.drop.clamp(0.0, 1.0)) && *valid {
                 (*valid, *point) = (false, [0.0; 5]);
+            }
+        }
+    }
+
+    fn drop_people(&self, scene: &mut Scene, keypoints: usize, rng: &mut Stream) {
+        let rate = rng.random_range(0.0..=self.drop_people.clamp(0.0, 1.0));
+        let is_there = |valid: &[bool]| valid.contains(&true);
+        let mut left = scene.valid.chunks_exact(keypoints).filter(|valid| is_there(valid)).count();
+        let people = scene.valid.chunks_exact_mut(keypoints).zip(scene.points.chunks_exact_mut(keypoints));
+        for (valid, points) in people.filter(|(valid, _)| is_there(valid)) {
+            if rng.random_bool(rate) && left > 1 {
+                valid.fill(false);
+                points.fill([0.0; 5]);
+                left -= 1;
             }
         }
     }
@@ -73,8 +98,14 @@ mod tests {
     use super::*;
     use pg_random::Seed;
 
-    const STILL: SkeletonAugment =
-        SkeletonAugment { scale: (1.0, 1.0), shift: 0.0, rotation: 0.0, flip: 0.0, drop: 0.0 };
+    const STILL: SkeletonAugment = SkeletonAugment {
+        scale: (1.0, 1.0),
+        shift: 0.0,
+        rotation: 0.0,
+        flip: 0.0,
+        drop: 0.0,
+        drop_people: 0.0,
+    };
 
     /// Two people with three joints: one in the middle, a left and a right one. The second person lacks the left one.
     fn scene() -> Scene {
@@ -87,7 +118,7 @@ mod tests {
 
     fn augmented(augment: SkeletonAugment, seed: u64) -> Scene {
         let mut scene = scene();
-        augment.apply(&mut scene, &[0, 2, 1], 4.0 / 3.0, &mut Seed(seed).stream("augment", &[]));
+        augment.apply(&mut scene, 3, &[0, 2, 1], 4.0 / 3.0, &mut Seed(seed).stream("augment", &[]));
         scene
     }
 
@@ -109,7 +140,7 @@ mod tests {
         let twice = {
             let mut scene = flipped;
             let flip = SkeletonAugment { flip: 1.0, ..STILL };
-            flip.apply(&mut scene, &[0, 2, 1], 4.0 / 3.0, &mut Seed(1).stream("augment", &[]));
+            flip.apply(&mut scene, 3, &[0, 2, 1], 4.0 / 3.0, &mut Seed(1).stream("augment", &[]));
             scene
         };
         assert_eq!(twice.valid, scene().valid);
@@ -126,6 +157,18 @@ mod tests {
         assert!((distance(&turned) - distance(&scene())).abs() < 1e-6);
         let larger = augmented(SkeletonAugment { scale: (1.5, 1.5), ..STILL }, 3);
         assert!((distance(&larger) / distance(&scene()) - 1.5).abs() < 1e-5);
+    }
+
+    #[test]
+    fn people_go_missing_but_for_one() {
+        let mut counts = [0; 3];
+        for seed in 0..200 {
+            let scene = augmented(SkeletonAugment { drop_people: 1.0, ..STILL }, seed);
+            counts[scene.valid.chunks(3).filter(|valid| valid.contains(&true)).count()] += 1;
+        }
+        assert_eq!(counts[0], 0);
+        // Of two people, at a rate drawn from 0 to 1, both stay in a third of the scenes.
+        assert!((50..85).contains(&counts[2]), "{counts:?}");
     }
 
     #[test]
