@@ -294,14 +294,23 @@ pub fn has_people(clip: &Clip) -> bool {
 /// # Errors
 /// [`StadError::Labels`]; [`StadError::LabelLine`] for a name that is there twice, or fewer than two names.
 pub fn read_labels(path: &Path) -> Result<Vec<String>, StadError> {
-    let text =
-        fs::read_to_string(path).map_err(|source| StadError::Labels { path: path.to_owned(), source })?;
+    let bytes = fs::read(path).map_err(|source| StadError::Labels { path: path.to_owned(), source })?;
     let refuse = |line, reason: String| Err(StadError::LabelLine { path: path.to_owned(), line, reason });
+    let text = match std::str::from_utf8(&bytes) {
+        Ok(text) => text.trim_start_matches('\u{feff}'),
+        Err(error) => {
+            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
+            return refuse(line, "not UTF-8 text; save the file as UTF-8".into());
+        }
+    };
     let mut lines = HashMap::new();
     let mut labels = Vec::new();
     for (line, label) in (1..).zip(text.lines()).filter(|(_, label)| !label.trim().is_empty()) {
         if let Some(first) = lines.insert(label.trim(), line) {
-            return refuse(line, format!("`{}` is already in line {first}; remove one", label.trim()));
+            return refuse(
+                line,
+                format!("`{}` is already in line {first}; remove one", one_line(label.trim())),
+            );
         }
         labels.push(label.trim().to_owned());
     }

@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use crate::dataset::{Dataset, Example};
 use crate::error::StadError;
 use crate::evaluation::video_accuracy;
-use crate::mixing::{Mixed, Mixer};
+use crate::mixing::{Mixed, Mixer, Structure};
 use crate::sampling::{Cast, Sampling, mirrored};
 use crate::settings::{Config, Select};
 
@@ -67,12 +67,12 @@ impl<'a> Learner<'a> {
     }
 
     /// Logits (n, classes), or of each source (n, sources times classes).
-    fn logits(&self, points: &Tensor, mixed: &Mixed, why: Forward) -> pg_models::Result<Tensor> {
-        let mode = Mode::from(why);
-        match &mixed.groups {
-            None => self.skp.forward(points, &mixed.layout, mode),
+    fn logits(&self, points: &Tensor, structure: &Structure, why: Forward) -> pg_models::Result<Tensor> {
+        let Structure { layout, groups } = structure;
+        match groups {
+            None => self.skp.forward(points, layout, Mode::from(why)),
             Some(groups) => {
-                let rows = self.skp.forward_groups(points, &mixed.layout, groups, mode)?;
+                let rows = self.skp.forward_groups(points, layout, groups, Mode::from(why))?;
                 let n = points.dim(0)?;
                 Ok(rows.reshape((n, rows.elem_count() / n))?)
             }
@@ -84,7 +84,7 @@ impl<'a> Learner<'a> {
         let classes = self.dataset.classes.len();
         let mut total: Option<Tensor> = None;
         for (source, (labels, shares)) in mixed.labels.iter().zip(&mixed.shares).enumerate() {
-            let start = if mixed.groups.is_some() { source * classes } else { 0 };
+            let start = if mixed.structure.groups.is_some() { source * classes } else { 0 };
             let log_probabilities = log_softmax(&logits.narrow(1, start, classes)?.contiguous()?, 1)?;
             let of_label = log_probabilities.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?;
             let term = (of_label * shares)?;
@@ -133,6 +133,11 @@ impl Task for Learner<'_> {
             }
             _ => None,
         };
+        // Where only some mixes are guided, these pass through the network once more by themselves.
+        let some = match turn.as_ref().and_then(|turn| turn.samples.as_ref()) {
+            Some(samples) => Some(mixed.structure_of(samples)?),
+            None => None,
+        };
         let nothing;
         let provenance = match &mixed.provenance {
             Some(provenance) => provenance,
@@ -145,7 +150,10 @@ impl Task for Learner<'_> {
             &mixed.points,
             provenance,
             turn.as_ref(),
-            |points, why| self.logits(points, &mixed, why),
+            |points, why| match (&some, why) {
+                (Some(some), Forward::Probe) => self.logits(points, some, why),
+                _ => self.logits(points, &mixed.structure, why),
+            },
             |logits| self.loss(logits, &mixed),
         )?;
         let first = found.logits.narrow(1, 0, self.dataset.classes.len())?.contiguous()?;
@@ -227,6 +235,7 @@ mod tests {
     use crate::samples::{clip, names, person, right_or_left};
     use crate::settings::{Settings, SynthName, TargetName};
     use candle_core::Var;
+    use pg_cli::choices::StrategyName;
 
     /// Clips of class 0 on the right and of class 1 on the left, in turn; someone is in frame 0 alone.
     fn dataset(count: usize) -> Dataset {
@@ -286,8 +295,9 @@ mod tests {
     fn an_epoch_goes_on_where_it_stopped() {
         let config = config(|settings| settings.augment = Some(true));
         with_learner(11, &config, |learner| {
-            let batches =
-                |skip| learner.batches(2, skip).map(|batch| batch.unwrap().unwrap()).collect::<Vec<_>>();
+            let batches = |skip| {
+                learner.batches(2, skip).unwrap().map(|batch| batch.unwrap().unwrap()).collect::<Vec<_>>()
+            };
             assert_eq!(batches(0)[1..], batches(1)[..]);
             assert_eq!(batches(0).len(), 3);
             // Whichever frames were drawn, someone is seen.
@@ -311,7 +321,7 @@ mod tests {
             let batch = maker.make(&all).unwrap().unwrap();
             let mixed = learner.mixer.mix(&batch, 1, 0, &Device::Cpu).unwrap();
             let points = Var::from_tensor(&mixed.points).unwrap();
-            let logits = learner.logits(&points, &mixed, Forward::Main).unwrap();
+            let logits = learner.logits(&points, &mixed.structure, Forward::Main).unwrap();
             f64::from(learner.loss(&logits, &mixed).unwrap().to_scalar::<f32>().unwrap())
         })
     }
@@ -349,7 +359,7 @@ mod tests {
         };
         for target in [TargetName::Soft, TargetName::Unmix] {
             with_learner(8, &guided(target), |learner| {
-                let batch = |epoch| learner.batches(epoch, 0).next().unwrap().unwrap().unwrap();
+                let batch = |epoch| learner.batches(epoch, 0).unwrap().next().unwrap().unwrap().unwrap();
                 let alone = learner.step(batch(0), 0).unwrap();
                 assert_eq!((alone.samples, alone.correct, alone.guidance), (4, 4, None));
                 // The second epoch has steps 2 and 3.
@@ -370,5 +380,24 @@ mod tests {
         with_learner(4, &config(|settings| settings.select = Some(Select::Last)), |learner| {
             assert_eq!(learner.validate().unwrap().selection, None);
         });
+    }
+
+    #[test]
+    fn a_share_of_the_mixes_can_be_guided_by_either_strategy() {
+        for target in [TargetName::Soft, TargetName::Unmix] {
+            for strategy in [StrategyName::Exact, StrategyName::FiniteDifference] {
+                let config = config(|settings| {
+                    mixes(settings, target);
+                    settings.guidance.strategy = Some(strategy);
+                    (settings.guidance.alpha, settings.guidance.fraction) = (Some(1.0), Some(0.5));
+                    settings.optimisation.batch = Some(7);
+                });
+                with_learner(14, &config, |learner| {
+                    let batch = learner.batches(0, 0).unwrap().next().unwrap().unwrap().unwrap();
+                    let found = learner.step(batch, 0).unwrap();
+                    assert_eq!((found.samples, found.guidance), (7, Some((0.0, 0.0))));
+                });
+            }
+        }
     }
 }

@@ -15,16 +15,48 @@ use crate::settings::{GradFeatures, MixConfig, TargetName};
 pub struct Mixed {
     /// (n, slots, keypoints, 5).
     pub points: Tensor,
-    /// Which of them are there.
-    pub layout: PointLayout,
-    /// Rows of instances that are pooled to a row of logits, where each source keeps its own: n times the sources.
-    pub groups: Option<Groups>,
+    /// What the points are.
+    pub structure: Structure,
     /// Class of each source, (n,) each.
     pub labels: Vec<Tensor>,
     /// Share of each source, (n,) each.
     pub shares: Vec<Tensor>,
     /// What guides; `None` where nothing was mixed.
     pub provenance: Option<Provenance>,
+    /// Which points are there, row by row.
+    valid: Vec<bool>,
+    /// Sources that keep logits of their own.
+    unmixed: Option<usize>,
+}
+
+/// What the points of some scenes are.
+#[derive(Debug)]
+pub struct Structure {
+    /// Which of them are there.
+    pub layout: PointLayout,
+    /// Rows of instances that are pooled to a row of logits, where each source keeps its own: n times the sources.
+    pub groups: Option<Groups>,
+}
+
+impl Structure {
+    fn new(valid: &[bool], shape: [usize; 3], unmixed: Option<usize>) -> Result<Self, StadError> {
+        let layout = PointLayout::new(valid, shape)?;
+        let groups = unmixed.map(|sources| by_source(&layout, sources)).transpose()?;
+        Ok(Self { layout, groups })
+    }
+}
+
+impl Mixed {
+    /// What the points of some of the mixes are, by their rows.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn structure_of(&self, mixes: &[u32]) -> Result<Structure, StadError> {
+        let [_, slots, keypoints] = self.structure.layout.shape();
+        let valid: Vec<&[bool]> = self.valid.chunks_exact(slots * keypoints).collect();
+        let valid: Vec<&[bool]> = mixes.iter().filter_map(|&mix| valid.get(mix as usize).copied()).collect();
+        Structure::new(&valid.concat(), [valid.len(), slots, keypoints], self.unmixed)
+    }
 }
 
 /// How batches are mixed.
@@ -51,8 +83,8 @@ impl Mixer {
         let mixed = BatchMix { sources }.mix(batch)?;
         let [n, slots, keypoints] = mixed.scenes.shape();
         let points: Vec<f32> = mixed.scenes.points().iter().flatten().copied().collect();
-        let layout = PointLayout::new(mixed.scenes.valid(), [n, slots, keypoints])?;
-        let groups = if mixes && self.target_is_unmixed() { Some(by_source(&mixed, &layout)?) } else { None };
+        let unmixed = (mixes && self.target_is_unmixed()).then_some(sources);
+        let structure = Structure::new(mixed.scenes.valid(), mixed.scenes.shape(), unmixed)?;
         let of = |source: usize| move |i: usize| i * sources + source;
         let column = |values: &[f32], source| {
             Tensor::from_iter((0..n).map(of(source)).map(|i| values[i]).collect::<Vec<_>>(), device)
@@ -66,7 +98,8 @@ impl Mixer {
             (0..sources).map(|source| column(&mixed.shares, source)).collect::<Result<Vec<_>, _>>()?;
         let provenance = if mixes { Some(self.provenance(&mixed, &labels, step, device)?) } else { None };
         let points = Tensor::from_vec(points, (n, slots, keypoints, KEYPOINT_FEATURES), device)?;
-        Ok(Mixed { points, layout, groups, labels, shares, provenance })
+        let valid = mixed.scenes.valid().to_vec();
+        Ok(Mixed { points, structure, labels, shares, provenance, valid, unmixed })
     }
 
     fn provenance(
@@ -128,14 +161,13 @@ impl Mixer {
 }
 
 /// The instances of each source of each mix. A source that is missing has those of the first, and no share in the loss.
-fn by_source(mixed: &MixedScenes, layout: &PointLayout) -> Result<Groups, StadError> {
-    let ([n, slots, _], owners) = (mixed.scenes.shape(), mixed.owners());
-    let mut groups = vec![Vec::new(); n * mixed.sources];
+fn by_source(layout: &PointLayout, sources: usize) -> Result<Groups, StadError> {
+    let [n, slots, _] = layout.shape();
+    let mut groups = vec![Vec::new(); n * sources];
     for (row, &place) in (0..).zip(layout.instances()) {
-        let owner = usize::from(owners[place as usize]);
-        groups[place as usize / slots * mixed.sources + owner].push(row);
+        groups[place as usize / (slots / sources)].push(row);
     }
-    for mix in groups.chunks_exact_mut(mixed.sources) {
+    for mix in groups.chunks_exact_mut(sources) {
         let (first, others) = mix.split_at_mut(1);
         for group in others.iter_mut().filter(|group| group.is_empty()) {
             group.clone_from(&first[0]);
@@ -185,7 +217,7 @@ mod tests {
     fn nothing_is_mixed_before_its_time() {
         let mixed =
             mixer(TargetName::Unmix, MaskKind::True, 2).mix(&batch(&[0, 1]), 0, 0, &Device::Cpu).unwrap();
-        assert!(mixed.provenance.is_none() && mixed.groups.is_none());
+        assert!(mixed.provenance.is_none() && mixed.structure.groups.is_none());
         assert_eq!((mixed.points.dims(), mixed.labels.len()), (&[2, 2, 1, 5][..], 1));
         assert_eq!(mixed.shares[0].to_vec1::<f32>().unwrap(), [1.0, 1.0]);
     }
@@ -270,8 +302,8 @@ mod tests {
         );
         // A logit that is the greatest column of a group: of each source that of its own people.
         let skp = network(&[(0, 1.0)], &[&[0]]);
-        let groups = mixed.groups.as_ref().unwrap();
-        let rows = skp.forward_groups(&mixed.points, &mixed.layout, groups, Mode::Eval).unwrap();
+        let Structure { layout, groups } = &mixed.structure;
+        let rows = skp.forward_groups(&mixed.points, layout, groups.as_ref().unwrap(), Mode::Eval).unwrap();
         assert_eq!(rows.to_vec2::<f32>().unwrap(), [[0.5], [1.0], [2.5], [3.0]]);
     }
 
@@ -282,10 +314,26 @@ mod tests {
         assert_eq!(shares, [[0.5, 1.0], [0.5, 0.0]]);
         assert_eq!(counts(&mixed)[1], (vec![3 + 1, 3 + 2], vec![vec![1.0, 1.0, 0.0, 0.0], vec![0.0; 4]]));
         let skp = network(&[(0, 1.0)], &[&[0]]);
-        let groups = mixed.groups.as_ref().unwrap();
-        let rows = skp.forward_groups(&mixed.points, &mixed.layout, groups, Mode::Eval).unwrap();
+        let Structure { layout, groups } = &mixed.structure;
+        let rows = skp.forward_groups(&mixed.points, layout, groups.as_ref().unwrap(), Mode::Eval).unwrap();
         assert_eq!(rows.to_vec2::<f32>().unwrap(), [[0.5], [1.0], [2.5], [2.5]]);
         let soft = mix(&mixer(TargetName::Soft, MaskKind::Full, 2), &[0, 1, 2]);
         assert!(counts(&soft).iter().all(|(_, counts)| counts[1] == [0.0; 4]), "alone, it is of one class");
+    }
+
+    #[test]
+    fn some_mixes_are_what_they_were_among_all() {
+        let mixed = mix(&mixer(TargetName::Unmix, MaskKind::True, 2), &[0, 1, 2, 2, 1, 0, 1]);
+        let skp = network(&[(0, 1.0), (0, -1.0)], &[&[0], &[1]]);
+        let logits = |points: &Tensor, Structure { layout, groups }: &Structure| {
+            let rows = skp.forward_groups(points, layout, groups.as_ref().unwrap(), Mode::Eval).unwrap();
+            rows.to_vec2::<f32>().unwrap()
+        };
+        let all = logits(&mixed.points, &mixed.structure);
+        let rows = Tensor::new(&[1_u32, 3], &Device::Cpu).unwrap();
+        let some = mixed.points.index_select(&rows, 0).unwrap();
+        let some = logits(&some, &mixed.structure_of(&[1, 3]).unwrap());
+        assert_eq!(some, [&all[2..4], &all[6..]].concat());
+        assert!(mixed.structure_of(&[]).is_err());
     }
 }

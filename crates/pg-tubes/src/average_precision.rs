@@ -34,7 +34,7 @@ impl AveragePrecision {
     /// The mean of several; 0 without any.
     pub fn mean(values: &[Self]) -> Self {
         let count = values.len().max(1) as f64;
-        let mean = |form: fn(&Self) -> f64| values.iter().map(form).sum::<f64>() / count;
+        let mean = |form: fn(&Self) -> f64| total(values.iter().map(form)) / count;
         Self { trapezoid: mean(|value| value.trapezoid), envelope: mean(|value| value.envelope) }
     }
 }
@@ -48,7 +48,7 @@ pub fn trapezoid(hits: &[bool], ground_truth: usize) -> f64 {
         before = (precision, recall);
         area
     });
-    areas.sum()
+    total(areas)
 }
 
 /// The area under the precision envelope (PASCAL VOC 2011): to each step of recall belongs the greatest precision
@@ -61,7 +61,12 @@ pub fn envelope(hits: &[bool], ground_truth: usize) -> f64 {
         highest = highest.max(precision);
         (recall - recall_before(index)) * highest
     });
-    areas.sum()
+    total(areas)
+}
+
+/// The sum; of nothing 0, where `sum` gives -0, which a report would show.
+fn total(numbers: impl Iterator<Item = f64>) -> f64 {
+    numbers.fold(0.0, |total, number| total + number)
 }
 
 /// Precision and recall after each detection; no point without ground truth.
@@ -122,5 +127,14 @@ mod tests {
             prop_assert!(found.trapezoid >= 0.0 && found.envelope <= 1.0 + 1e-12);
             prop_assert!(found.envelope >= found.trapezoid - 1e-12, "{found:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_worth_zero_and_not_minus_zero() {
+        for value in [trapezoid(&[], 3), envelope(&[], 3), envelope(&[true], 0), trapezoid(&[true], 0)] {
+            assert!(value == 0.0 && value.is_sign_positive(), "{value}");
+        }
+        let mean = AveragePrecision::mean(&[]);
+        assert!(mean.trapezoid.is_sign_positive() && mean.envelope.is_sign_positive());
     }
 }

@@ -111,6 +111,7 @@ impl<T> Line<T> {
 /// The lines that are not blank; at least one.
 fn parse_each<T: DeserializeOwned>(path: &Path) -> Result<Vec<Line<T>>, FileError> {
     let bytes = fs::read(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
     let lines = (1..).zip(bytes.split(|&byte| byte == b'\n'));
     let lines = lines.filter(|(_, text)| !text.trim_ascii().is_empty());
     let lines: Vec<_> = lines.map(|(number, text)| Line { number, value: parse(text) }).collect();
@@ -127,7 +128,8 @@ fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, String> {
     })
 }
 
-/// Writes one JSON value a line, beside the file's place and then renamed.
+/// Writes one JSON value a line, beside the file's place and then renamed; a pipe or a device such as `/dev/stdout` takes
+/// them as they come.
 ///
 /// # Errors
 /// [`FileError::Write`].
@@ -136,17 +138,26 @@ pub fn write_lines<T: Serialize>(path: &Path, values: &[T]) -> Result<(), FileEr
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let temporary = path.with_file_name(name);
+    let is_stream = fs::metadata(path).is_ok_and(|place| !place.is_file() && !place.is_dir());
+    if is_stream {
+        let open = fs::OpenOptions::new().write(true).open(path);
+        return open.and_then(|file| write_to(file, values)).map_err(failed);
+    }
     let write = || {
-        let mut file = std::io::BufWriter::new(fs::File::create(&temporary)?);
-        for value in values {
-            serde_json::to_writer(&mut file, value)?;
-            file.write_all(b"\n")?;
-        }
-        file.flush()?;
+        write_to(fs::File::create(&temporary)?, values)?;
         fs::rename(&temporary, path)
     };
     write().map_err(|error| {
         let _ = fs::remove_file(&temporary);
         failed(error)
     })
+}
+
+fn write_to<T: Serialize>(file: fs::File, values: &[T]) -> std::io::Result<()> {
+    let mut file = std::io::BufWriter::new(file);
+    for value in values {
+        serde_json::to_writer(&mut file, value)?;
+        file.write_all(b"\n")?;
+    }
+    file.flush()
 }

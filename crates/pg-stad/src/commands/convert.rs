@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use pg_cli::ensure;
 use pg_cli::output::say;
 use pg_skeleton::{Format, ReadOptions, Scale, SizeOrder, read, write};
@@ -95,9 +95,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         size_order: if args.width_first { SizeOrder::WidthHeight } else { SizeOrder::HeightWidth },
     };
     let mut clips = read(format, &args.from, &options)?;
-    if clips.is_empty() {
-        bail!("{}: holds no clip", args.from.display());
-    }
     if let Some(label) = &args.label {
         for clip in clips.iter_mut().filter(|clip| clip.label.is_none()) {
             clip.label = Some(label.clone());

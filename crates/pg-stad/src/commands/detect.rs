@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", default_value = "detections.jsonl")]
     out: PathBuf,
     /// Frames that are looked at together: longer videos are cut into windows.
-    #[arg(long, value_name = "F", default_value = "300", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "F", default_value_t = Detector::WINDOW as u32, value_parser = clap::value_parser!(u32).range(1..))]
     window: u32,
     /// Name clips that cannot be used, and go on without them.
     #[arg(long)]

@@ -1,5 +1,7 @@
 //! Draws what a class depends on.
 
+use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -77,7 +79,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         explained.push(explain(&skp, config.sampling(), clip, detections, class, tubes.cloned(), &device)?);
     }
     let html = page(&explained);
-    write_atomically(&args.out, |file| std::io::Write::write_all(file, html.as_bytes()))?;
+    // A pipe or a device such as `/dev/stdout` takes the page as it comes.
+    if fs::metadata(&args.out).is_ok_and(|place| !place.is_file() && !place.is_dir()) {
+        fs::write(&args.out, html).with_context(|| args.out.display().to_string())?;
+    } else {
+        write_atomically(&args.out, |file| file.write_all(html.as_bytes()))?;
+    }
     if args.machine.json {
         return say(json!({"clips": explained.len(), "out": args.out.display().to_string()}));
     }
