@@ -14,7 +14,6 @@ use pg_tasks::fingerprint::Fingerprint;
 use pg_tasks::normalise::Normalise;
 use pg_tasks::prefetch::Prefetch;
 use pg_tasks::train::{Batches, Task, TaskStep, Validation};
-use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use crate::dataset::Dataset;
@@ -65,23 +64,9 @@ impl<'a> Classifier<'a> {
         Self { model, dataset, samples, guidance, config, class_weights, evaluator, device: device.clone() }
     }
 
-    /// The sample indices of each batch of an epoch. A last batch of one sample joins the one before it, since batch
-    /// statistics of one sample do not exist.
+    /// The sample indices of each batch of an epoch.
     fn plan(&self, epoch: usize) -> Vec<Vec<usize>> {
-        let mut order: Vec<usize> = (0..self.samples.as_slice().len()).collect();
-        order.shuffle(&mut Seed(self.config.optimisation.seed).stream("shuffle", &[epoch as u64]));
-        let mut batches: Vec<Vec<usize>> =
-            order.chunks(self.config.optimisation.batch).map(<[usize]>::to_vec).collect();
-        if self.config.optimisation.batch > 1
-            && let [.., _, last] = &batches[..]
-            && last.len() == 1
-            && let Some(last) = batches.pop()
-            && let Some(previous) = batches.last_mut()
-        {
-            previous.extend(last);
-        }
-        batches.truncate(self.config.optimisation.limit_batches.unwrap_or(usize::MAX));
-        batches
+        self.config.optimisation.epoch_batches(self.samples.as_slice().len(), epoch)
     }
 
     /// Weighted mean cross-entropy, as torch's with class weights.

@@ -2,9 +2,11 @@
 
 use clap::Args;
 use pg_models::Params;
+use pg_random::Seed;
 use pg_tasks::optim::{AdamW, Groups, Optimizer, ParamGroup, Sgd};
 use pg_tasks::schedule::{LrPlan, Schedule};
 use pg_tasks::train::TrainOptions;
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::choices::{OptimizerName, ScheduleName};
@@ -224,6 +226,23 @@ impl OptimisationConfig {
         }
     }
 
+    /// The samples of each batch of an epoch, from 0, of `samples` in all: shuffled anew in each epoch. A last batch of one
+    /// sample joins the one before it, since batch statistics of one sample do not exist.
+    pub fn epoch_batches(&self, samples: usize, epoch: usize) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..samples).collect();
+        order.shuffle(&mut Seed(self.seed).stream("shuffle", &[epoch as u64]));
+        let mut batches: Vec<Vec<usize>> = order.chunks(self.batch).map(<[usize]>::to_vec).collect();
+        if self.batch > 1
+            && let [.., previous, last] = &mut batches[..]
+            && last.len() == 1
+        {
+            previous.append(last);
+            batches.pop();
+        }
+        batches.truncate(self.limit_batches.unwrap_or(usize::MAX));
+        batches
+    }
+
     /// How to train with so many batches an epoch.
     pub fn train_options(&self, batches_per_epoch: usize) -> TrainOptions {
         let steps_per_epoch = batches_per_epoch.div_ceil(self.accumulate);
@@ -261,19 +280,40 @@ mod tests {
     use super::*;
     use candle_core::{DType, Device};
     use pg_models::{MODEL_NAMES, Model, ModelSpec};
-    use pg_random::Seed;
+
+    const DEFAULTS: OptimisationDefaults = OptimisationDefaults {
+        epochs: 1,
+        batch: 1,
+        optimizer: OptimizerName::Sgd,
+        lr: 0.1,
+        weight_decay: 0.0,
+    };
+
+    #[test]
+    fn an_epoch_shows_every_sample_once_and_no_batch_has_one_alone() {
+        let config = |batch, limit_batches| {
+            let settings = OptimisationSettings { batch: Some(batch), limit_batches, ..Default::default() };
+            settings.resolve(DEFAULTS)
+        };
+        let sizes = |samples, batch, limit| {
+            config(batch, limit).epoch_batches(samples, 3).iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(10, 4, None), [4, 4, 2]);
+        assert_eq!(sizes(9, 4, None), [4, 5]);
+        assert_eq!(sizes(1, 4, None), [1]);
+        assert_eq!(sizes(3, 1, None), [1, 1, 1]);
+        assert_eq!(sizes(10, 4, Some(1)), [4]);
+        let of = |epoch| config(4, None).epoch_batches(10, epoch);
+        let mut all = of(0).concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..10).collect::<Vec<_>>());
+        assert_ne!(of(0), of(1));
+    }
 
     #[test]
     fn every_models_head_may_have_a_rate_of_its_own() {
-        let defaults = OptimisationDefaults {
-            epochs: 1,
-            batch: 1,
-            optimizer: OptimizerName::Sgd,
-            lr: 0.1,
-            weight_decay: 0.0,
-        };
         let settings = OptimisationSettings { head_lr_scale: Some(10.0), ..Default::default() };
-        let config = settings.resolve(defaults);
+        let config = settings.resolve(DEFAULTS);
         for name in MODEL_NAMES {
             let model =
                 Model::new(ModelSpec::new(name, 3), Seed(0), DType::F32, &Device::Cpu).expect("a model");

@@ -11,7 +11,6 @@ use pg_synth::{Scenes, SkeletonAugment};
 use pg_tasks::fingerprint::Fingerprint;
 use pg_tasks::prefetch::Prefetch;
 use pg_tasks::train::{Batches, Task, TaskStep, Validation};
-use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use crate::dataset::{Dataset, Example};
@@ -49,21 +48,9 @@ impl<'a> Learner<'a> {
         }
     }
 
-    /// The clips of each batch of an epoch. A last batch of one clip joins the one before it.
+    /// The clips of each batch of an epoch.
     fn plan(&self, epoch: usize) -> Vec<Vec<usize>> {
-        let optimisation = &self.config.optimisation;
-        let mut order: Vec<usize> = (0..self.train.len()).collect();
-        order.shuffle(&mut Seed(optimisation.seed).stream("shuffle", &[epoch as u64]));
-        let mut batches: Vec<Vec<usize>> = order.chunks(optimisation.batch).map(<[usize]>::to_vec).collect();
-        if optimisation.batch > 1
-            && let [.., previous, last] = &mut batches[..]
-            && last.len() == 1
-        {
-            previous.append(last);
-            batches.pop();
-        }
-        batches.truncate(optimisation.limit_batches.unwrap_or(usize::MAX));
-        batches
+        self.config.optimisation.epoch_batches(self.train.len(), epoch)
     }
 
     /// Logits (n, classes), or of each source (n, sources times classes).

@@ -18,7 +18,6 @@ use pg_tasks::normalise::Normalise;
 use pg_tasks::prefetch::Prefetch;
 use pg_tasks::train::{Batches, Task, TaskStep, Validation};
 use rand::RngExt;
-use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use crate::dataset::{Dataset, Example};
@@ -85,22 +84,9 @@ impl<'a> Localizer<'a> {
         }
     }
 
-    /// The sample indices of each batch of an epoch. A last batch of one sample joins the one before it, since batch
-    /// statistics of one sample do not exist.
+    /// The sample indices of each batch of an epoch.
     fn plan(&self, epoch: usize) -> Vec<Vec<usize>> {
-        let optimisation = &self.config.optimisation;
-        let mut order: Vec<usize> = (0..self.train.len()).collect();
-        order.shuffle(&mut Seed(optimisation.seed).stream("shuffle", &[epoch as u64]));
-        let mut batches: Vec<Vec<usize>> = order.chunks(optimisation.batch).map(<[usize]>::to_vec).collect();
-        if optimisation.batch > 1
-            && let [.., previous, last] = &mut batches[..]
-            && last.len() == 1
-        {
-            previous.append(last);
-            batches.pop();
-        }
-        batches.truncate(optimisation.limit_batches.unwrap_or(usize::MAX));
-        batches
+        self.config.optimisation.epoch_batches(self.train.len(), epoch)
     }
 
     /// Mean over n of lam CE(a) + (1 - lam) CE(b); for a SAT also what makes its maps compact.
