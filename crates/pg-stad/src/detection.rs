@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
-use pg_grad::ops::softmax;
 use pg_grad::without_graph;
 use pg_models::{KEYPOINT_FEATURES, Mode, PointLayout, Skp};
 use pg_skeleton::{Clip, Instance};
@@ -11,6 +10,7 @@ use pg_synth::Scenes;
 use pg_tubes::{BoundingBox, InstanceScores, VideoDetections};
 
 use crate::error::StadError;
+use crate::loss::Loss;
 use crate::sampling::{Cast, Sampling};
 
 /// Joints surer than this make a person's box, where the clip brings none.
@@ -24,6 +24,7 @@ pub struct Detector<'a> {
     skp: &'a Skp,
     classes: &'a [String],
     sampling: Sampling,
+    loss: Loss,
     window: usize,
     device: Device,
 }
@@ -32,9 +33,9 @@ impl<'a> Detector<'a> {
     /// Frames that are looked at together, if nothing else is said: what memory a long video takes does not grow with it.
     pub const WINDOW: usize = 300;
 
-    /// A detector for scenes of as many frames as the network was trained on, on the CPU. It looks at everybody in a frame.
-    pub fn new(skp: &'a Skp, classes: &'a [String], sampling: Sampling) -> Self {
-        Self { skp, classes, sampling, window: Self::WINDOW, device: Device::Cpu }
+    /// A detector for scenes of as many frames, and scores by the loss, that the network was trained with, on the CPU. It looks at everybody in a frame.
+    pub fn new(skp: &'a Skp, classes: &'a [String], sampling: Sampling, loss: Loss) -> Self {
+        Self { skp, classes, sampling, loss, window: Self::WINDOW, device: Device::Cpu }
     }
 
     /// The same on another device.
@@ -49,7 +50,7 @@ impl<'a> Detector<'a> {
         Self { window: window.max(1), ..self }
     }
 
-    /// Scores, softmax over the classes, of everyone who has a joint; no tubes yet.
+    /// Scores of everyone who has a joint; no tubes yet.
     ///
     /// # Errors
     /// If the network fails.
@@ -85,7 +86,7 @@ impl<'a> Detector<'a> {
         let scenes = Scenes::new(&scenes, (sampling.slots(), keypoints), vec![0; sampled.len()])?;
         let (points, layout) = batch(&scenes, &self.device)?;
         let logits = without_graph(|| self.skp.forward_instances(&points, &layout, Mode::Eval))?;
-        let scores = softmax(&logits, 1)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+        let scores = self.loss.scores(&logits)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
         let (mut found, clip) = (Vec::new(), cast.clip);
         for (&place, scores) in layout.instances().iter().zip(scores) {
             if !scores.iter().all(|score| score.is_finite()) {
@@ -147,7 +148,11 @@ mod tests {
 
     fn detect(skp: &Skp, clip: &Clip, window: usize) -> Vec<InstanceScores> {
         let classes = names(&["a", "b"]);
-        Detector::new(skp, &classes, SAMPLING).with_window(window).detect(clip).unwrap().instances
+        Detector::new(skp, &classes, SAMPLING, Loss::CrossEntropy)
+            .with_window(window)
+            .detect(clip)
+            .unwrap()
+            .instances
     }
 
     #[test]
@@ -214,7 +219,7 @@ mod tests {
     fn scores_that_are_no_numbers_are_an_error() {
         let (skp, classes) = (network(&[(0, 1e30), (1, 1.0)], &[&[0], &[1]]), names(&["a", "b"]));
         let clip = clip("v", 1, vec![person(0, 1e30, 0.0)]);
-        let error = Detector::new(&skp, &classes, SAMPLING).detect(&clip).unwrap_err();
+        let error = Detector::new(&skp, &classes, SAMPLING, Loss::CrossEntropy).detect(&clip).unwrap_err();
         assert!(error.to_string().starts_with("clip `v`: its scores are no numbers; "), "{error}");
     }
 

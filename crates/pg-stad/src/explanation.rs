@@ -87,6 +87,7 @@ fn people(detections: &VideoDetections, class: &str) -> Vec<pg_tubes::Tube> {
 mod tests {
     use super::*;
     use crate::detection::Detector;
+    use crate::loss::Loss;
     use crate::samples::{bounding_box, clip, names, person, right_or_left};
     use pg_tubes::Tube;
 
@@ -108,7 +109,7 @@ mod tests {
         look: impl Fn(&Explained) -> T,
     ) -> Result<T, StadError> {
         let (skp, classes) = (right_or_left(), names(&["right", "left"]));
-        let detections = Detector::new(&skp, &classes, SAMPLING).detect(clip)?;
+        let detections = Detector::new(&skp, &classes, SAMPLING, Loss::CrossEntropy).detect(clip)?;
         let tube = |label: &str| LabelledTube {
             label: label.into(),
             tube: Tube { start: 0, boxes: vec![bounding_box(0.5, 0.0)] },

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use candle_core::{D, DType, Device, Tensor};
-use pg_grad::ops::log_softmax;
 use pg_grad::{Forward, Guidance, Provenance, Strategy};
 use pg_models::{Mode, Skp};
 use pg_random::Seed;
@@ -16,6 +15,7 @@ use rayon::prelude::*;
 use crate::dataset::{Dataset, Example};
 use crate::error::StadError;
 use crate::evaluation::video_accuracy;
+use crate::loss::one_hot;
 use crate::mixing::{Mixed, Mixer, Structure};
 use crate::sampling::{Cast, Sampling, mirrored};
 use crate::settings::{Config, Select};
@@ -66,22 +66,18 @@ impl<'a> Learner<'a> {
         }
     }
 
-    /// Mean over n of the sum over sources of share times cross-entropy.
+    /// Mean over n: of the whole scene, or where each source has logits of its own, of the sum of theirs by share.
     fn loss(&self, logits: &Tensor, mixed: &Mixed) -> pg_grad::Result<Tensor> {
-        let classes = self.dataset.classes.len();
-        let mut total: Option<Tensor> = None;
-        for (source, (labels, shares)) in mixed.labels.iter().zip(&mixed.shares).enumerate() {
-            let start = if mixed.structure.groups.is_some() { source * classes } else { 0 };
-            let log_probabilities = log_softmax(&logits.narrow(1, start, classes)?.contiguous()?, 1)?;
-            let of_label = log_probabilities.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?;
-            let term = (of_label * shares)?;
-            total = Some(match total {
-                Some(total) => (total + term)?,
-                None => term,
-            });
+        let (loss, classes) = (self.config.loss, self.dataset.classes.len());
+        if mixed.structure.groups.is_none() {
+            return Ok(loss.of(logits, &loss.targets(&mixed.shares_of_classes(classes)?)?)?.mean_all()?);
         }
-        let total = total.ok_or(candle_core::Error::Msg("a mix of no sources".into()))?;
-        Ok(total.mean_all()?.neg()?)
+        let mut total = Tensor::zeros(logits.dim(0)?, DType::F32, logits.device())?;
+        for (source, (labels, shares)) in mixed.labels.iter().zip(&mixed.shares).enumerate() {
+            let own = logits.narrow(1, source * classes, classes)?.contiguous()?;
+            total = (total + (loss.of(&own, &one_hot(labels, classes)?)? * shares)?)?;
+        }
+        Ok(total.mean_all()?)
     }
 }
 

@@ -2,11 +2,12 @@
 
 use clap::Args;
 use pg_cli::{SettingsError, choices, ensure, idle};
-use pg_tubes::{ActOptions, Linking, OnlineOptions, TrackOptions, Trimming};
+use pg_tubes::{ActOptions, Linking, OnlineOptions, Smoothing, TrackOptions, Trimming};
 use serde::{Deserialize, Serialize};
 
 const TRIM_THRESHOLD: f64 = 0.5;
-const TRIM_WINDOW: usize = 9;
+const TRIM_SMOOTHING: TrimSmoothing = TrimSmoothing::Closing;
+const TRIM_WINDOW: usize = 15;
 
 choices!(
     /// How people of neighbouring frames are linked.
@@ -17,6 +18,16 @@ choices!(
         Online,
         /// By the tracks that the clips bring (Cheron et al. 2018).
         Tracks,
+    }
+);
+
+choices!(
+    /// How scores along a tube are smoothed.
+    TrimSmoothing {
+        /// The median of the window (Cheron et al. 2018).
+        Median,
+        /// Gaps shorter than the window are filled: between the repetitions of a motion.
+        Closing,
     }
 );
 
@@ -33,7 +44,10 @@ pub struct LinkSettings {
     /// Least smoothed score inside a tube.
     #[arg(long, value_name = "S", allow_negative_numbers = true, help_heading = "Linking")]
     pub trim_threshold: Option<f64>,
-    /// Frames of the median that smooths scores.
+    /// How scores are smoothed.
+    #[arg(long, value_enum, help_heading = "Linking")]
+    pub trim_smoothing: Option<TrimSmoothing>,
+    /// Frames that smoothing looks at together.
     #[arg(long, value_name = "W", help_heading = "Linking")]
     pub trim_window: Option<usize>,
     /// Least number of frames of a tube.
@@ -49,6 +63,7 @@ pub struct LinkConfig {
     pub linking: LinkingName,
     pub trim: bool,
     pub trim_threshold: f64,
+    pub trim_smoothing: TrimSmoothing,
     pub trim_window: usize,
     pub min_length: usize,
 }
@@ -60,6 +75,7 @@ impl LinkSettings {
             linking: self.linking.unwrap_or(LinkingName::Act),
             trim: self.trim.unwrap_or(true),
             trim_threshold: self.trim_threshold.unwrap_or(TRIM_THRESHOLD),
+            trim_smoothing: self.trim_smoothing.unwrap_or(TRIM_SMOOTHING),
             trim_window: self.trim_window.unwrap_or(TRIM_WINDOW),
             min_length: self.min_length.unwrap_or(8),
         }
@@ -84,6 +100,7 @@ impl LinkConfig {
         let when = if online { "with --linking online" } else { "with --trim false" };
         let smooths = !online && self.trim;
         idle(!smooths && threshold != TRIM_THRESHOLD, "trim-threshold", when, "leave it out")?;
+        idle(!smooths && self.trim_smoothing != TRIM_SMOOTHING, "trim-smoothing", when, "leave it out")?;
         idle(!smooths && self.trim_window != TRIM_WINDOW, "trim-window", when, "leave it out")
     }
 
@@ -91,6 +108,10 @@ impl LinkConfig {
     pub fn linking(&self) -> Linking {
         let min_length = self.min_length;
         let trimming = Trimming {
+            smoothing: match self.trim_smoothing {
+                TrimSmoothing::Median => Smoothing::Median,
+                TrimSmoothing::Closing => Smoothing::Closing,
+            },
             window: self.trim_window,
             threshold: self.trim_threshold,
             min_length,

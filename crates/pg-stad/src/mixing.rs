@@ -8,6 +8,7 @@ use pg_random::Seed;
 use pg_synth::{BatchMix, MixedScenes, Scenes};
 
 use crate::error::StadError;
+use crate::loss::one_hot;
 use crate::settings::{GradFeatures, MixConfig, TargetName};
 
 /// Scenes that a network trains on.
@@ -47,6 +48,19 @@ impl Structure {
 }
 
 impl Mixed {
+    /// Share of each class (n, classes).
+    ///
+    /// # Errors
+    /// If candle fails.
+    pub fn shares_of_classes(&self, classes: usize) -> candle_core::Result<Tensor> {
+        let of_sources = self
+            .labels
+            .iter()
+            .zip(&self.shares)
+            .map(|(labels, shares)| one_hot(labels, classes)?.broadcast_mul(&shares.unsqueeze(1)?));
+        Tensor::stack(&of_sources.collect::<candle_core::Result<Vec<_>>>()?, 0)?.sum(0)
+    }
+
     /// What the points of some of the mixes are, by their rows.
     ///
     /// # Errors

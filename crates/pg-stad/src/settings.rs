@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Files, Source};
 use crate::linking::{LinkConfig, LinkSettings};
+use crate::loss::Loss;
 use crate::mixing::Mixer;
 use crate::sampling::Sampling;
 
@@ -120,6 +121,9 @@ pub struct Settings {
     #[arg(long, value_name = "E", help_heading = "Synthesis")]
     pub mix_start: Option<usize>,
 
+    /// How classes compete.
+    #[arg(long, value_enum, help_heading = "Optimisation")]
+    pub loss: Option<Loss>,
     /// Width of a point's embedding.
     #[arg(long, value_name = "D", help_heading = "Model")]
     pub dim: Option<usize>,
@@ -186,6 +190,7 @@ pub struct Config {
     pub person_drop: f64,
     #[serde(flatten)]
     pub mix: MixConfig,
+    pub loss: Loss,
     pub dim: usize,
     pub repeats: [usize; 3],
     #[serde(flatten)]
@@ -254,6 +259,7 @@ impl Settings {
                 mix_start: self.mix_start.unwrap_or(optimisation.epochs / 2),
                 grad_features: self.grad_features.unwrap_or(GradFeatures::All),
             },
+            loss: self.loss.unwrap_or(Loss::CrossEntropy),
             dim: self.dim.unwrap_or(if is_embedded { 48 } else { named.dim }),
             repeats,
             guidance: self.guidance.resolve(),

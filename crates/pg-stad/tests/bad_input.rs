@@ -66,6 +66,12 @@ fn settings_without_sense_are_usage_errors_that_name_their_flag() {
         ("train --data a --label-map b --select val-top1", &["--select val-top1 does nothing without --val"]),
         ("train --patience 3 --select last", &["--patience does nothing with --select last"]),
         ("train --trim-window 0", &["--trim-window must be at least 1, got 0"]),
+        ("train --trim-smoothing mean", &["--trim-smoothing", "median, closing"]),
+        (
+            "train --linking online --trim-smoothing median",
+            &["--trim-smoothing does nothing with --linking online"],
+        ),
+        ("train --loss hinge", &["--loss", "cross-entropy, bce"]),
         ("train --min-length 0", &["--min-length must be at least 1, got 0"]),
         ("train --linking viterbi", &["--linking", "viterbi"]),
         ("train --config unknown.toml", &["unknown.toml", "line 2", "alpa"]),

@@ -283,6 +283,9 @@ fn every_setting_is_kept_and_has_its_effect() {
         (&["--sources", "3"], "sources", 3.into(), Weights),
         (&["--target", "unmix"], "target", text("unmix"), Weights),
         (&["--mix-start", "1"], "mix-start", 1.into(), Weights),
+        (&["--loss", "bce"], "loss", text("bce"), Weights),
+        (&["--loss", "cross-entropy"], "loss", text("cross-entropy"), Nothing),
+        (&["--loss", "bce", "--target", "unmix"], "loss", text("bce"), Weights),
         (&["--dim", "4"], "dim", 4.into(), Weights),
         (&["--repeats", "0", "2", "1"], "repeats", vec![0, 2, 1].into(), Weights),
         (&["--alpha", "0"], "alpha", 0.0.into(), Weights),
@@ -318,8 +321,9 @@ fn every_setting_is_kept_and_has_its_effect() {
         (&["--linking", "online"], "linking", text("online"), Tubes),
         (&["--linking", "tracks"], "linking", text("tracks"), Tubes),
         (&["--trim", "false"], "trim", false.into(), Tubes),
-        (&["--trim-threshold", "0.35"], "trim-threshold", 0.35.into(), Tubes),
+        (&["--trim-threshold", "0.9"], "trim-threshold", 0.9.into(), Tubes),
         (&["--trim-window", "3"], "trim-window", 3.into(), Tubes),
+        (&["--trim-smoothing", "median"], "trim-smoothing", text("median"), Tubes),
         (&["--min-length", "6"], "min-length", 6.into(), Tubes),
     ];
     let mut surprises = Vec::new();
@@ -451,6 +455,7 @@ fn detect_links_in_every_way() {
     for args in [
         "--linking act --trim false --min-length 3",
         "--linking act --trim --trim-threshold 0.1 --trim-window 3",
+        "--linking tracks --trim-smoothing median --trim-window 5 --trim-threshold -1",
         "--linking online --min-length 2",
         "--linking tracks --trim-threshold -1",
     ] {

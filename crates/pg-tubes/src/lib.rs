@@ -82,7 +82,7 @@ pub use frame_map::{FrameMapOptions, frame_map};
 pub use ground_truth::{LabelledTube, VideoTruth, read_ground_truth, write_ground_truth};
 pub use json_lines::{FileError, Record, read_checked, read_each, read_lines, write_lines};
 pub use linking::{
-    ActOptions, Linking, OnlineOptions, ScoredPath, TrackOptions, Trimming, link_act, link_online,
+    ActOptions, Linking, OnlineOptions, ScoredPath, Smoothing, TrackOptions, Trimming, link_act, link_online,
     link_tracks,
 };
 pub use matching::EvaluationError;

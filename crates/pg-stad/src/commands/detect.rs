@@ -48,8 +48,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let device = args.machine.open_device()?;
     let Checkpoint { skp, about, config } = Checkpoint::open(&args.checkpoint, &device)?;
     let (clips, skipped) = clips(args)?;
-    let detector =
-        Detector::new(&skp, &about.classes, config.sampling()).on(&device).with_window(args.window as usize);
+    let detector = Detector::new(&skp, &about.classes, config.sampling(), config.loss)
+        .on(&device)
+        .with_window(args.window as usize);
     let target = if args.machine.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(Some(clips.len() as u64), target)
         .with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} clips {eta}")?);

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             None => bail!("no clip shows anyone; choose other --data"),
         }
     }
-    let detector = Detector::new(&skp, &about.classes, config.sampling()).on(&device);
+    let detector = Detector::new(&skp, &about.classes, config.sampling(), config.loss).on(&device);
     let detections = chosen.iter().map(|clip| detector.detect(clip)).collect::<Result<Vec<_>, _>>()?;
     let mut explained = Vec::new();
     for (clip, detections) in chosen.iter().zip(&detections) {

@@ -190,7 +190,7 @@ fn detect_test(
     device: &Device,
     values: &mut Map<String, Value>,
 ) -> Result<()> {
-    let detector = Detector::new(skp, &dataset.classes, config.sampling()).on(device);
+    let detector = Detector::new(skp, &dataset.classes, config.sampling(), config.loss).on(device);
     let mut detections =
         dataset.test.iter().map(|example| detector.detect(&example.clip)).collect::<Result<Vec<_>, _>>()?;
     config.link.linking().link(&mut detections);

@@ -20,7 +20,7 @@ pub use act::{ActOptions, link_act};
 pub use online::{OnlineOptions, link_online};
 pub use path::ScoredPath;
 pub use tracks::{TrackOptions, link_tracks};
-pub use trimming::Trimming;
+pub use trimming::{Smoothing, Trimming};
 
 use crate::detections::{DetectedTube, VideoDetections};
 
@@ -81,10 +81,12 @@ mod tests {
         #[test]
         fn tubes_are_sound_whatever_the_instances(instances in instances()) {
             let short = Trimming { window: 3, min_length: 2, ..Trimming::default() };
+            let closing = Trimming { smoothing: Smoothing::Closing, ..short };
             let act = ActOptions { min_length: 1, ..ActOptions::default() };
             let strategies = [
                 Linking::default(),
                 Linking::Act(ActOptions { trimming: Some(short), ..act.clone() }),
+                Linking::Act(ActOptions { trimming: Some(closing), ..act.clone() }),
                 Linking::Act(act),
                 Linking::Online(OnlineOptions { min_length: 1, switch_penalty: 0.1, ..OnlineOptions::default() }),
                 Linking::Tracks(TrackOptions { trimming: short, ..TrackOptions::default() }),
@@ -116,7 +118,7 @@ mod tests {
         let video = VideoDetections { instances, frames: usize::MAX, ..video_detections("v", vec![]) };
         let act = ActOptions { min_length: 0, min_score: -1.0, ..ActOptions::default() };
         let online = OnlineOptions { min_length: 0, min_score: -1.0, gap: 0, ..OnlineOptions::default() };
-        let trimming = Trimming { window: 0, min_length: 0, threshold: -1.0, top: 0 };
+        let trimming = Trimming { window: 0, min_length: 0, threshold: -1.0, top: 0, ..Trimming::default() };
         let tracks = TrackOptions { trimming, ..TrackOptions::default() };
         for linking in [Linking::Act(act), Linking::Online(online), Linking::Tracks(tracks)] {
             let _ = linking.tubes(&video);
