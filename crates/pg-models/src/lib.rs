@@ -36,7 +36,7 @@ pub use error::{Error, Result};
 pub use hub::download;
 pub use layers::Mode;
 pub use model::{MODEL_NAMES, Model, ModelSpec};
-pub use networks::skp::{Groups, KEYPOINT_FEATURES, PointLayout, Skp, SkpSpec};
+pub use networks::skp::{Groups, KEYPOINT_FEATURES, PointLayout, Pooling, Skp, SkpSpec};
 pub use networks::{Localized, sat::Vit};
 pub use params::Params;
 pub use weights::{Mismatch, read_weights};

@@ -142,7 +142,7 @@ mod tests {
     }
 
     fn trained() -> Skp {
-        let spec = SkpSpec { classes: 2, dim: 8, repeats: [1; 3] };
+        let spec = SkpSpec { dim: 8, ..SkpSpec::new(2) };
         Skp::new(spec, Seed(3), DType::F32, &Device::Cpu).unwrap()
     }
 

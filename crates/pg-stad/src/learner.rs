@@ -215,6 +215,7 @@ impl BatchMaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loss::Loss;
     use crate::samples::{clip, names, person, right_or_left};
     use crate::settings::{Settings, SynthName, TargetName};
     use candle_core::Var;
@@ -315,21 +316,28 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_is_the_cross_entropy_by_shares() {
+    fn the_loss_is_of_the_classes_that_are_there() {
         let close =
             |found: f64, expected: f64| assert!((found - expected).abs() < 1e-6, "{found} {expected}");
-        // Logits 0.5 and -0.5.
-        let one = (1.0 + (-1.0_f64).exp()).ln();
-        close(loss(&config(|_| {}), &[0, 1, 0, 1]), one);
-        // Of a mix both logits are 0.5.
-        let soft = config(|settings| mixes(settings, TargetName::Soft));
-        close(loss(&soft, &[0, 1]), 2.0_f64.ln());
-        // Unmixed, each source has its own.
-        let unmix = config(|settings| mixes(settings, TargetName::Unmix));
-        close(loss(&unmix, &[0, 1]), one);
-        // What is missing in the last mix has no part.
-        close(loss(&unmix, &[0, 1, 0]), one);
-        close(loss(&soft, &[0, 1, 0]), (2.0_f64.ln() + one) / 2.0);
+        let of = |kind: Loss, change: &dyn Fn(&mut Settings)| {
+            config(|settings| {
+                settings.loss = Some(kind);
+                change(settings);
+            })
+        };
+        // Logits 0.5 and -0.5: a class against the other, or both by themselves. Of a mix both logits are 0.5; unmixed, each
+        // source has its own.
+        let (one, each) = ((1.0 + (-1.0_f64).exp()).ln(), 2.0 * (1.0 + (-0.5_f64).exp()).ln());
+        for (kind, alone, soft) in [(Loss::CrossEntropy, one, 2.0_f64.ln()), (Loss::Bce, each, each)] {
+            close(loss(&of(kind, &|_| {}), &[0, 1, 0, 1]), alone);
+            let mixed = of(kind, &|settings| mixes(settings, TargetName::Soft));
+            close(loss(&mixed, &[0, 1]), soft);
+            // What is missing in the last mix has no part.
+            close(loss(&mixed, &[0, 1, 0]), (soft + alone) / 2.0);
+            let unmixed = of(kind, &|settings| mixes(settings, TargetName::Unmix));
+            close(loss(&unmixed, &[0, 1]), alone);
+            close(loss(&unmixed, &[0, 1, 0]), alone);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use pg_cli::choices;
-use pg_grad::ops::{log_softmax, sigmoid, softmax};
+use pg_grad::ops::{log_softmax, relu, sigmoid, softmax};
 
 choices!(
     /// How classes compete.
@@ -26,7 +26,7 @@ impl Loss {
             // -y ln s(z) - (1 - y) ln(1 - s(z)) as max(z, 0) + ln(1 + exp(-|z|)) - y z: nothing overflows. |z| is made of the
             // rectifier, so that both parts agree on the side that 0 is on.
             Self::Bce => {
-                let positive = logits.relu()?;
+                let positive = relu(logits)?;
                 let minus_magnitude = (logits - (&positive * 2.0)?)?;
                 let softplus = (positive + (minus_magnitude.exp()? + 1.0)?.log()?)?;
                 Ok((softplus - (logits * targets)?)?.sum(1)?)

@@ -8,7 +8,7 @@ use pg_cli::{
     GuidanceConfig, GuidanceSettings, OptimisationConfig, OptimisationDefaults, OptimisationSettings,
     SettingsError, choices, ensure, idle,
 };
-use pg_models::SkpSpec;
+use pg_models::{Pooling, SkpSpec};
 use pg_random::Seed;
 use pg_synth::SkeletonAugment;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,15 @@ choices!(
         All,
         /// Its place in the image.
         Xy,
+    }
+);
+choices!(
+    /// What the maximum over people is taken of.
+    PoolingName {
+        /// Features, as published: people can have scores that the clip has not.
+        Embedding,
+        /// Logits, class by class: a clip has the greatest scores of its people.
+        Instance,
     }
 );
 choices!(
@@ -117,7 +126,7 @@ pub struct Settings {
     /// What a mix is trained to say.
     #[arg(long, value_enum, help_heading = "Synthesis")]
     pub target: Option<TargetName>,
-    /// The first epoch that mixes, from 0; half of the epochs by default, since mixing from the start hurts.
+    /// The first epoch that mixes, from 0; by default after half of the epochs, on the embedded set after a twelfth.
     #[arg(long, value_name = "E", help_heading = "Synthesis")]
     pub mix_start: Option<usize>,
 
@@ -127,6 +136,9 @@ pub struct Settings {
     /// Width of a point's embedding.
     #[arg(long, value_name = "D", help_heading = "Model")]
     pub dim: Option<usize>,
+    /// What the maximum over people is taken of.
+    #[arg(long, value_enum, help_heading = "Model")]
+    pub pooling: Option<PoolingName>,
     /// Blocks in each of the three stages.
     #[arg(long, num_args = 3, value_name = "R", help_heading = "Model")]
     pub repeats: Option<Vec<usize>>,
@@ -193,6 +205,7 @@ pub struct Config {
     pub loss: Loss,
     pub dim: usize,
     pub repeats: [usize; 3],
+    pub pooling: PoolingName,
     #[serde(flatten)]
     pub guidance: GuidanceConfig,
     #[serde(flatten)]
@@ -210,7 +223,7 @@ impl Settings {
     pub fn resolve(self) -> Result<Config, SettingsError> {
         let is_embedded = self.source.data.is_empty();
         let defaults = OptimisationDefaults {
-            epochs: if is_embedded { 30 } else { 40 },
+            epochs: if is_embedded { 60 } else { 40 },
             batch: 32,
             optimizer: OptimizerName::Adamw,
             lr: if is_embedded { 3e-3 } else { 1e-3 },
@@ -255,13 +268,14 @@ impl Settings {
             mix: MixConfig {
                 synth,
                 sources: self.sources.unwrap_or(2),
-                target: self.target.unwrap_or(TargetName::Soft),
-                mix_start: self.mix_start.unwrap_or(optimisation.epochs / 2),
+                target: self.target.unwrap_or(TargetName::Unmix),
+                mix_start: self.mix_start.unwrap_or(optimisation.epochs / if is_embedded { 12 } else { 2 }),
                 grad_features: self.grad_features.unwrap_or(GradFeatures::All),
             },
-            loss: self.loss.unwrap_or(Loss::CrossEntropy),
+            loss: self.loss.unwrap_or(Loss::Bce),
             dim: self.dim.unwrap_or(if is_embedded { 48 } else { named.dim }),
             repeats,
+            pooling: self.pooling.unwrap_or(PoolingName::Instance),
             guidance: self.guidance.resolve(),
             optimisation,
             link: self.link.resolve(),
@@ -365,7 +379,11 @@ impl Config {
 
     /// The network for a number of classes.
     pub fn spec(&self, classes: usize) -> SkpSpec {
-        SkpSpec { classes, dim: self.dim, repeats: self.repeats }
+        let pooling = match self.pooling {
+            PoolingName::Embedding => Pooling::Embedding,
+            PoolingName::Instance => Pooling::Instance,
+        };
+        SkpSpec { classes, dim: self.dim, repeats: self.repeats, pooling }
     }
 }
 
@@ -377,6 +395,29 @@ mod tests {
         let mut settings = Settings::default();
         change(&mut settings);
         settings.resolve().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_recipe_resolves_with_clips() {
+        let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes/stad"));
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let source = SourceSettings {
+                    data: vec!["train.jsonl".into()],
+                    label_map: Some("labels.txt".into()),
+                    ..SourceSettings::default()
+                };
+                let said = Settings { source, ..Settings::default() };
+                let config = pg_cli::over_file(&said, &path).unwrap().resolve().unwrap();
+                found.push((config.mix.synth, config.loss, config.pooling));
+            }
+        }
+        let published = (Loss::CrossEntropy, PoolingName::Embedding);
+        found.sort_by_key(|(synth, ..)| *synth != SynthName::None);
+        let expected = [SynthName::None, SynthName::Batchmix].map(|synth| (synth, published.0, published.1));
+        assert_eq!(found, expected);
     }
 
     #[test]

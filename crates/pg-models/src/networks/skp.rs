@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The last maximum selects and changes nothing: without it, the same head gives logits of every instance, although only
-//! videos have labels. Points that are not there are left out of everything, the statistics of normalisation included.
+//! videos have labels. [`Pooling`] is whether it selects features, as published, or logits. Points that are not there are left out of everything, the statistics of normalisation included.
 //!
 //! Inside, points lie beside each other, channel by channel: (1, channels, 1, points).
 
@@ -33,12 +33,28 @@ pub struct SkpSpec {
     pub dim: usize,
     /// Blocks in each of the three stages.
     pub repeats: [usize; 3],
+    /// What the last maximum is taken of.
+    #[serde(default)]
+    pub pooling: Pooling,
+}
+
+/// What the last maximum over instances is taken of (the two kinds of multiple-instance learning of Ilse et al., "Attention-based
+/// Deep Multiple Instance Learning", ICML 2018).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pooling {
+    /// Features, of which the head makes logits: structured keypoint pooling as published. An instance that lacks what
+    /// speaks against a class can have a higher logit than its video.
+    #[default]
+    Embedding,
+    /// Logits, class by class: those of a video are the greatest of its instances.
+    Instance,
 }
 
 impl SkpSpec {
     /// One block a stage on 256 numbers a point.
     pub fn new(classes: usize) -> Self {
-        Self { classes, dim: 256, repeats: [1; 3] }
+        Self { classes, dim: 256, repeats: [1; 3], pooling: Pooling::Embedding }
     }
 
     fn check(&self) -> Result<()> {
@@ -170,7 +186,7 @@ impl Skp {
     /// If the layout is not of these points.
     pub fn forward(&self, points: &Tensor, layout: &PointLayout, mode: Mode) -> Result<Tensor> {
         let features = self.features(points, layout, mode)?;
-        self.logits(&segment_max(&features, &layout.instances_of_samples)?)
+        self.pooled(&features, &layout.instances_of_samples)
     }
 
     /// Logits (rows, classes) of every instance, in the order of [`PointLayout::instances`].
@@ -178,7 +194,7 @@ impl Skp {
     /// # Errors
     /// As [`Self::forward`].
     pub fn forward_instances(&self, points: &Tensor, layout: &PointLayout, mode: Mode) -> Result<Tensor> {
-        self.logits(&self.features(points, layout, mode)?)
+        rows(&self.head.forward_channels(&self.features(points, layout, mode)?)?)
     }
 
     /// Logits (groups, classes) of groups of instances: of the people of a frame, of a person over time, of the sources of
@@ -195,7 +211,7 @@ impl Skp {
     ) -> Result<Tensor> {
         let features = self.features(points, layout, mode)?;
         let order = Tensor::new(groups.order.as_slice(), points.device())?;
-        self.logits(&segment_max(&features.index_select(&order, 3)?, &groups.segments)?)
+        self.pooled(&features.index_select(&order, 3)?, &groups.segments)
     }
 
     /// What the network's shape is.
@@ -230,11 +246,20 @@ impl Skp {
         run(&self.stages[2], with_global(&instances, &global, layout)?, mode)
     }
 
-    /// (rows, classes) of (1, 4 dim, 1, rows).
-    fn logits(&self, features: &Tensor) -> Result<Tensor> {
-        let (_, channels, _, rows) = features.dims4()?;
-        self.head.forward(&features.reshape((channels, rows))?.t()?.contiguous()?)
+    /// Logits (segments, classes) of the features of instances (1, 4 dim, 1, instances).
+    fn pooled(&self, features: &Tensor, segments: &Segments) -> Result<Tensor> {
+        let logits = match self.spec.pooling {
+            Pooling::Embedding => self.head.forward_channels(&segment_max(features, segments)?)?,
+            Pooling::Instance => segment_max(&self.head.forward_channels(features)?, segments)?,
+        };
+        rows(&logits)
     }
+}
+
+/// (rows, classes) of (1, classes, 1, rows).
+fn rows(channels: &Tensor) -> Result<Tensor> {
+    let (_, classes, _, rows) = channels.dims4()?;
+    Ok(channels.reshape((classes, rows))?.t()?.contiguous()?)
 }
 
 fn run(blocks: &[Block], x: Tensor, mode: Mode) -> Result<Tensor> {
@@ -285,7 +310,7 @@ mod tests {
     }
 
     fn network() -> Skp {
-        let spec = SkpSpec { classes: 3, dim: 8, repeats: [1, 2, 1] };
+        let spec = SkpSpec { classes: 3, dim: 8, repeats: [1, 2, 1], pooling: Pooling::Embedding };
         Skp::new(spec, Seed(1), DType::F32, &Device::Cpu).unwrap()
     }
 
@@ -346,6 +371,23 @@ mod tests {
         let instances = rows(skp.forward_instances(&points, &layout, Mode::Eval).unwrap());
         assert_eq!(grouped(&[vec![1, 0], vec![4, 2, 3]]), samples);
         assert_eq!(grouped(&[vec![3], vec![0]]), [instances[3].clone(), instances[0].clone()]);
+    }
+
+    #[test]
+    fn pooled_by_instance_a_video_has_the_greatest_logits_of_its_people() {
+        let spec = SkpSpec { pooling: Pooling::Instance, ..network().spec().clone() };
+        let skp = Skp::new(spec, Seed(1), DType::F32, &Device::Cpu).unwrap();
+        let (points, layout) = (tensor(&points()), PointLayout::new(&valid(), SHAPE).unwrap());
+        let instances = rows(skp.forward_instances(&points, &layout, Mode::Eval).unwrap());
+        let greatest = |people: &[Vec<f32>]| -> Vec<f32> {
+            (0..3).map(|class| people.iter().map(|logits| logits[class]).fold(f32::MIN, f32::max)).collect()
+        };
+        let expected = [greatest(&instances[..2]), greatest(&instances[2..])];
+        assert_eq!(rows(skp.forward(&points, &layout, Mode::Eval).unwrap()), expected);
+        let groups = Groups::new(&[vec![0, 1], vec![2, 3, 4]]).unwrap();
+        assert_eq!(rows(skp.forward_groups(&points, &layout, &groups, Mode::Eval).unwrap()), expected);
+        // The same network by embedding is another function.
+        assert_ne!(rows(network().forward(&points, &layout, Mode::Eval).unwrap()), expected);
     }
 
     #[test]
