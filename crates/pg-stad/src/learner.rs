@@ -53,7 +53,7 @@ impl<'a> Learner<'a> {
         self.config.optimisation.epoch_batches(self.train.len(), epoch)
     }
 
-    /// Logits (n, classes), or of each source (n, sources times classes).
+    /// Logits (n, classes), or of each source and then of the whole (n, (sources + 1) times classes).
     fn logits(&self, points: &Tensor, structure: &Structure, why: Forward) -> pg_models::Result<Tensor> {
         let Structure { layout, groups } = structure;
         match groups {

@@ -35,7 +35,8 @@ pub struct Mixed {
 pub struct Structure {
     /// Which of them are there.
     pub layout: PointLayout,
-    /// Rows of instances that are pooled to a row of logits, where each source keeps its own: n times the sources.
+    /// Rows of instances that are pooled to a row of logits, where each source keeps its own: of each mix its sources, then
+    /// all of it.
     pub groups: Option<Groups>,
 }
 
@@ -97,7 +98,7 @@ impl Mixer {
         let mixed = BatchMix { sources }.mix(batch)?;
         let [n, slots, keypoints] = mixed.scenes.shape();
         let points: Vec<f32> = mixed.scenes.points().iter().flatten().copied().collect();
-        let unmixed = (mixes && self.target_is_unmixed()).then_some(sources);
+        let unmixed = (mixes && self.config.target == TargetName::Unmix).then_some(sources);
         let structure = Structure::new(mixed.scenes.valid(), mixed.scenes.shape(), unmixed)?;
         let of = |source: usize| move |i: usize| i * sources + source;
         let column = |values: &[f32], source| {
@@ -128,8 +129,8 @@ impl Mixer {
             MaskKind::Random => mixed.random_owners(&mut self.seed.stream("random-mask", &[step])),
             MaskKind::True | MaskKind::Full => mixed.owners(),
         };
-        // A mask of 1 where the gradient is of no concern: on what is the source's own, on features left out, and for a source
-        // that is missing and has logits of its own.
+        // A mask of 1 where the gradient is of no concern: on what is the source's own, on features left out, for a source that
+        // is missing, and in a mix of one class.
         let features: &[bool] = match self.config.grad_features {
             GradFeatures::All => &[true],
             GradFeatures::Xy => &[true, true, false, false, false],
@@ -137,54 +138,44 @@ impl Mixer {
         let of_source = |source: usize| {
             let values = owners.iter().enumerate().flat_map(|(place, &owner)| {
                 let mix = place / slots;
-                let own = if self.target_is_unmixed() && mixed.shares[mix * mixed.sources + source] == 0.0 {
-                    true
-                } else if self.mask == MaskKind::Full && !self.is_of_one_class(mixed, mix) {
-                    false
-                } else {
-                    usize::from(owner) == source
-                };
+                let own = mixed.shares[mix * mixed.sources + source] == 0.0
+                    || is_of_one_class(mixed, mix)
+                    || (self.mask != MaskKind::Full && usize::from(owner) == source);
                 features.iter().map(move |&counts| f32::from(u8::from(own || !counts)))
             });
             Tensor::from_vec(values.collect::<Vec<_>>(), (n, slots, 1, features.len()), device)
         };
-        let sources = labels
-            .iter()
-            .enumerate()
-            .map(|(source, labels)| {
-                // Where each source has logits of its own, they stand side by side.
-                let classes = match self.config.target {
-                    TargetName::Unmix => (labels + (source * self.classes) as f64)?,
-                    TargetName::Soft => labels.clone(),
-                };
-                Ok((classes, of_source(source)?))
-            })
+        // The logits of the whole scene, which come after those that sources have of their own.
+        let first = match self.config.target {
+            TargetName::Unmix => mixed.sources * self.classes,
+            TargetName::Soft => 0,
+        };
+        let sources = labels.iter().enumerate();
+        let sources = sources
+            .map(|(source, labels)| Ok(((labels + first as f64)?, of_source(source)?)))
             .collect::<Result<Vec<_>, StadError>>()?;
         Ok(Provenance::sources(&sources)?)
     }
-
-    fn target_is_unmixed(&self) -> bool {
-        self.config.target == TargetName::Unmix
-    }
-
-    /// Where the sources share their logits, a mix of one class counts nothing under any mask.
-    fn is_of_one_class(&self, mixed: &MixedScenes, mix: usize) -> bool {
-        let labels = &mixed.labels[mix * mixed.sources..][..mixed.sources];
-        !self.target_is_unmixed() && labels.iter().all(|label| *label == labels[0])
-    }
 }
 
-/// The instances of each source of each mix. A source that is missing has those of the first, and no share in the loss.
+fn is_of_one_class(mixed: &MixedScenes, mix: usize) -> bool {
+    let labels = &mixed.labels[mix * mixed.sources..][..mixed.sources];
+    labels.iter().all(|label| *label == labels[0])
+}
+
+/// The instances of each source of each mix, and then all of the mix. A source that is missing has those of all, and no
+/// share in the loss.
 fn by_source(layout: &PointLayout, sources: usize) -> Result<Groups, StadError> {
     let [n, slots, _] = layout.shape();
-    let mut groups = vec![Vec::new(); n * sources];
+    let mut groups = vec![Vec::new(); n * (sources + 1)];
     for (row, &place) in (0..).zip(layout.instances()) {
-        groups[place as usize / (slots / sources)].push(row);
+        let (mix, slot) = (place as usize / slots, place as usize % slots);
+        groups[mix * (sources + 1) + slot / (slots / sources)].push(row);
     }
-    for mix in groups.chunks_exact_mut(sources) {
-        let (first, others) = mix.split_at_mut(1);
-        for group in others.iter_mut().filter(|group| group.is_empty()) {
-            group.clone_from(&first[0]);
+    for mix in groups.chunks_exact_mut(sources + 1) {
+        let everyone = mix.concat();
+        for group in mix.iter_mut().filter(|group| group.is_empty()) {
+            group.clone_from(&everyone);
         }
     }
     Ok(Groups::new(&groups)?)
@@ -280,10 +271,10 @@ mod tests {
 
     #[test]
     fn the_full_mask_counts_everything_but_mixes_of_one_class() {
-        let full = counts(&mix(&mixer(TargetName::Soft, MaskKind::Full, 2), &[0, 1, 2, 2]));
-        assert!(full.iter().all(|(_, counts)| *counts == [[1.0; 4], [0.0; 4]]), "{full:?}");
-        let unmixed = counts(&mix(&mixer(TargetName::Unmix, MaskKind::Full, 2), &[0, 1, 2, 2]));
-        assert!(unmixed.iter().all(|(_, counts)| *counts == [[1.0; 4], [1.0; 4]]), "{unmixed:?}");
+        for target in [TargetName::Soft, TargetName::Unmix] {
+            let full = counts(&mix(&mixer(target, MaskKind::Full, 2), &[0, 1, 2, 2]));
+            assert!(full.iter().all(|(_, counts)| *counts == [[1.0; 4], [0.0; 4]]), "{full:?}");
+        }
     }
 
     #[test]
@@ -306,31 +297,36 @@ mod tests {
     #[test]
     fn unmixed_sources_have_logits_of_their_own() {
         let mixed = mix(&mixer(TargetName::Unmix, MaskKind::True, 2), &[0, 1, 2, 2]);
-        // Source by source three classes; those of one class are told apart too.
+        // What guides are the three logits of the whole scene, behind those of both sources.
         assert_eq!(
             counts(&mixed),
             [
-                (vec![0, 2], vec![vec![0.0, 0.0, 1.0, 1.0]; 2]),
-                (vec![3 + 1, 3 + 2], vec![vec![1.0, 1.0, 0.0, 0.0]; 2]),
+                (vec![6, 6 + 2], vec![vec![0.0, 0.0, 1.0, 1.0], vec![0.0; 4]]),
+                (vec![6 + 1, 6 + 2], vec![vec![1.0, 1.0, 0.0, 0.0], vec![0.0; 4]]),
             ]
         );
-        // A logit that is the greatest column of a group: of each source that of its own people.
+        // A logit that is the greatest column of a group: of each source that of its own people, and then of all.
         let skp = network(&[(0, 1.0)], &[&[0]]);
         let Structure { layout, groups } = &mixed.structure;
         let rows = skp.forward_groups(&mixed.points, layout, groups.as_ref().unwrap(), Mode::Eval).unwrap();
-        assert_eq!(rows.to_vec2::<f32>().unwrap(), [[0.5], [1.0], [2.5], [3.0]]);
+        assert_eq!(rows.to_vec2::<f32>().unwrap(), [[0.5], [1.0], [1.0], [2.5], [3.0], [3.0]]);
     }
 
     #[test]
     fn a_source_that_is_missing_has_no_share_and_guides_nothing() {
+        for sources in [2, 3] {
+            let mixed = mix(&mixer(TargetName::Soft, MaskKind::True, sources), &[0, 1, 2, 0]);
+            let guided = counts(&mixed).iter().filter(|(_, counts)| counts[1].contains(&1.0)).count();
+            assert_eq!(guided, if sources == 2 { 2 } else { 0 }, "a scene alone has nothing to keep from");
+        }
         let mixed = mix(&mixer(TargetName::Unmix, MaskKind::True, 2), &[0, 1, 2]);
         let shares: Vec<Vec<f32>> = mixed.shares.iter().map(|shares| shares.to_vec1().unwrap()).collect();
         assert_eq!(shares, [[0.5, 1.0], [0.5, 0.0]]);
-        assert_eq!(counts(&mixed)[1], (vec![3 + 1, 3 + 2], vec![vec![1.0, 1.0, 0.0, 0.0], vec![0.0; 4]]));
+        assert_eq!(counts(&mixed)[1], (vec![6 + 1, 6 + 2], vec![vec![1.0, 1.0, 0.0, 0.0], vec![0.0; 4]]));
         let skp = network(&[(0, 1.0)], &[&[0]]);
         let Structure { layout, groups } = &mixed.structure;
         let rows = skp.forward_groups(&mixed.points, layout, groups.as_ref().unwrap(), Mode::Eval).unwrap();
-        assert_eq!(rows.to_vec2::<f32>().unwrap(), [[0.5], [1.0], [2.5], [2.5]]);
+        assert_eq!(rows.to_vec2::<f32>().unwrap(), [[0.5], [1.0], [1.0], [2.5], [2.5], [2.5]]);
         let soft = mix(&mixer(TargetName::Soft, MaskKind::Full, 2), &[0, 1, 2]);
         assert!(counts(&soft).iter().all(|(_, counts)| counts[1] == [0.0; 4]), "alone, it is of one class");
     }
@@ -347,7 +343,7 @@ mod tests {
         let rows = Tensor::new(&[1_u32, 3], &Device::Cpu).unwrap();
         let some = mixed.points.index_select(&rows, 0).unwrap();
         let some = logits(&some, &mixed.structure_of(&[1, 3]).unwrap());
-        assert_eq!(some, [&all[2..4], &all[6..]].concat());
+        assert_eq!(some, [&all[3..6], &all[9..]].concat());
         assert!(mixed.structure_of(&[]).is_err());
     }
 }
