@@ -133,7 +133,7 @@ const SETS: [Set; 9] = [
         title: "Embedded skeletons: who acts, where and when, learnt from one label a clip",
         images: Images::Drawn,
         headline: Metric::VideoMap50,
-        alpha: 0.01,
+        alpha: 0.0003,
         full: Budget { epochs: 60, seeds: 3, sweep_seeds: 3 },
         quick: None,
         by_name: true,
