@@ -67,6 +67,18 @@ impl Provenance {
         Ok(Self { sources, joint: false })
     }
 
+    /// Sources with weights of any kind: the penalties of the sources are added.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::MaskRange`].
+    pub fn weighted(sources: Vec<Source>) -> Result<Self> {
+        for source in &sources {
+            check_batch("classes", &source.classes, &sources[0].classes)?;
+            check_mask(&source.elsewhere, &source.classes)?;
+        }
+        Ok(Self { sources, joint: false })
+    }
+
     /// The sources.
     pub fn as_sources(&self) -> &[Source] {
         &self.sources

@@ -228,6 +228,25 @@ fn two_sources_added_equal_two_joint_where_masks_are_binary_and_not_where_they_o
 }
 
 #[test]
+fn weights_of_one_s_own_are_those_of_masks_and_are_checked_alike() {
+    let (a, b, m) = (classes([0, 1, 2, 1]), classes([1, 2, 0, 0]), mask(DType::F64));
+    let value = |p: &Provenance| run(&Guidance::new(0.0), p, DType::F64).0.loss_pg.unwrap();
+    let inverse = (1.0 - &m).unwrap();
+    let masks = Provenance::sources(&[(a.clone(), m.clone()), (b.clone(), inverse.clone())]).unwrap();
+    let source = |classes: &Tensor, elsewhere: &Tensor| Source {
+        classes: classes.clone(),
+        elsewhere: elsewhere.clone(),
+    };
+    let weighted = Provenance::weighted(vec![source(&a, &inverse), source(&b, &m)]).unwrap();
+    assert_eq!(value(&weighted), value(&masks));
+    let twice = (&m * 2.0).unwrap();
+    let error = |sources| Provenance::weighted(sources).unwrap_err();
+    assert!(matches!(error(vec![source(&a, &twice)]), Error::MaskRange { .. }));
+    let three = a.narrow(0, 0, 3).unwrap();
+    assert!(matches!(error(vec![source(&a, &m), source(&three, &m)]), Error::Shape { .. }));
+}
+
+#[test]
 fn a_monitor_measures_and_trains_as_if_it_were_not_there() {
     let net = Net::new(DType::F64);
     let plain = Guidance::new(0.0)

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pg_embedded::{SkeletonScene, SkeletonSet, SkeletonSpec};
+use pg_models::SkpSpec;
 use pg_random::Seed;
 use pg_skeleton::{Clip, read_clip_lines};
 use pg_tasks::fingerprint::Fingerprint;
@@ -225,6 +226,29 @@ pub fn read_each_clip(files: &[PathBuf]) -> Result<Vec<ReadClip<'_>>, StadError>
         }
     }
     Ok(clips)
+}
+
+/// The same for a network, which can only use clips of people with as many joints as those that it was trained on.
+///
+/// # Errors
+/// As [`read_each_clip`].
+pub fn read_each_clip_for(
+    spec: &SkpSpec,
+    paths: &[PathBuf],
+) -> Result<Vec<Result<Clip, StadError>>, StadError> {
+    let fits = |(path, clip): (&Path, Result<Clip, StadError>)| {
+        let clip = clip?;
+        match (spec.keypoints, clip.keypoint_count()) {
+            (Some(expected), Some(found)) if expected != found => {
+                let reason = format!(
+                    "has {found} joints a person, the network was trained on {expected}; use the same pose estimator"
+                );
+                Err(StadError::Clip { path: path.to_owned(), id: clip.id, reason })
+            }
+            _ => Ok(clip),
+        }
+    };
+    Ok(read_each_clip(paths)?.into_iter().map(fits).collect())
 }
 
 /// Annotated tubes, video by video: JSON lines, or UCF101-24's `pyannot.pkl` or `UCF101v2-GT.pkl`.

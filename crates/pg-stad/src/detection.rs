@@ -33,7 +33,7 @@ impl<'a> Detector<'a> {
     /// Frames that are looked at together, if nothing else is said: what memory a long video takes does not grow with it.
     pub const WINDOW: usize = 300;
 
-    /// A detector for scenes of as many frames, and scores by the loss, that the network was trained with, on the CPU. It looks at everybody in a frame.
+    /// A detector on the CPU, for a network trained on scenes of this size with this loss. It looks at everybody in a frame.
     pub fn new(skp: &'a Skp, classes: &'a [String], sampling: Sampling, loss: Loss) -> Self {
         Self { skp, classes, sampling, loss, window: Self::WINDOW, device: Device::Cpu }
     }
@@ -86,12 +86,14 @@ impl<'a> Detector<'a> {
         let scenes = Scenes::new(&scenes, (sampling.slots(), keypoints), vec![0; sampled.len()])?;
         let (points, layout) = batch(&scenes, &self.device)?;
         let logits = without_graph(|| self.skp.forward_instances(&points, &layout, Mode::Eval))?;
+        // Infinite logits can have finite scores.
+        let is_finite = logits.to_dtype(DType::F64)?.abs()?.sum_all()?.to_scalar::<f64>()?.is_finite();
+        if !is_finite {
+            return Err(StadError::Scores { id: cast.clip.id.clone() });
+        }
         let scores = self.loss.scores(&logits)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
         let (mut found, clip) = (Vec::new(), cast.clip);
         for (&place, scores) in layout.instances().iter().zip(scores) {
-            if !scores.iter().all(|score| score.is_finite()) {
-                return Err(StadError::Scores { id: clip.id.clone() });
-            }
             let (pass, slot) = (place as usize / sampling.slots(), place as usize % sampling.slots());
             if let Some(index) = sampled[pass].instances[slot]
                 && let Some(bounding_box) = box_of(clip, &clip.instances[index])
@@ -219,8 +221,10 @@ mod tests {
     fn scores_that_are_no_numbers_are_an_error() {
         let (skp, classes) = (network(&[(0, 1e30), (1, 1.0)], &[&[0], &[1]]), names(&["a", "b"]));
         let clip = clip("v", 1, vec![person(0, 1e30, 0.0)]);
-        let error = Detector::new(&skp, &classes, SAMPLING, Loss::CrossEntropy).detect(&clip).unwrap_err();
-        assert!(error.to_string().starts_with("clip `v`: its scores are no numbers; "), "{error}");
+        for loss in [Loss::CrossEntropy, Loss::Bce] {
+            let error = Detector::new(&skp, &classes, SAMPLING, loss).detect(&clip).unwrap_err();
+            assert!(error.to_string().starts_with("clip `v`: its scores are no numbers; "), "{error}");
+        }
     }
 
     #[test]

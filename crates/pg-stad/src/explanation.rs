@@ -1,7 +1,6 @@
 //! How much a class depends on each person in each frame.
 
 use candle_core::{D, DType, Device, Tensor, Var};
-use pg_grad::ops::softmax;
 use pg_grad::{Score, input_gradient_detached};
 use pg_models::{Mode, Skp};
 use pg_skeleton::Clip;
@@ -10,6 +9,7 @@ use pg_tubes::{ActOptions, LabelledTube, VideoDetections, link_act};
 
 use crate::detection::batch;
 use crate::error::StadError;
+use crate::loss::Loss;
 use crate::page::Explained;
 use crate::sampling::{Cast, Sampling};
 
@@ -20,7 +20,7 @@ use crate::sampling::{Cast, Sampling};
 /// [`StadError::Class`] for a class that there is not; if nobody is in the clip, or the network fails.
 pub fn explain<'a>(
     skp: &Skp,
-    sampling: Sampling,
+    (sampling, loss): (Sampling, Loss),
     clip: &'a Clip,
     detections: &'a VideoDetections,
     class: Option<usize>,
@@ -36,10 +36,10 @@ pub fn explain<'a>(
     let (points, layout) = batch(&scenes, device)?;
     let points = Var::from_tensor(&points)?;
     let logits = skp.forward(&points, &layout, Mode::Eval)?;
-    let probabilities = softmax(&logits.detach(), 1)?.mean(0)?.to_dtype(DType::F32)?;
+    let scores = loss.scores(&logits.detach())?.mean(0)?.to_dtype(DType::F32)?;
     let class = match class {
         Some(class) => class,
-        None => probabilities.argmax(D::Minus1)?.to_scalar::<u32>()? as usize,
+        None => scores.argmax(D::Minus1)?.to_scalar::<u32>()? as usize,
     };
     let known = detections.classes.len();
     let name = detections.classes.get(class).ok_or(StadError::Class { class, known })?;
@@ -59,7 +59,7 @@ pub fn explain<'a>(
     Ok(Explained {
         clip,
         class,
-        probabilities: probabilities.to_vec1()?,
+        scores: scores.to_vec1()?,
         dependence,
         people: people(detections, name),
         truth: truth.filter(|tube| tube.label == *name).map(|tube| tube.tube).collect(),
@@ -115,7 +115,15 @@ mod tests {
             tube: Tube { start: 0, boxes: vec![bounding_box(0.5, 0.0)] },
         };
         let truth = ["left", "right", "left"].map(tube).into_iter();
-        Ok(look(&explain(&skp, SAMPLING, clip, &detections, class, truth, &Device::Cpu)?))
+        Ok(look(&explain(
+            &skp,
+            (SAMPLING, Loss::CrossEntropy),
+            clip,
+            &detections,
+            class,
+            truth,
+            &Device::Cpu,
+        )?))
     }
 
     #[test]
@@ -123,7 +131,7 @@ mod tests {
         explained(&two(), None, |found| {
             // Frames 0 and 2 are seen together, and 1 and 3; in each pair one person decides, with a gradient of 1.
             assert_eq!(found.dependence, [0.0, 0.0, 0.5, 0.0, 0.5, 0.0, 0.0, 0.0]);
-            assert!((found.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+            assert!((found.scores.iter().sum::<f32>() - 1.0).abs() < 1e-6);
             assert_eq!(found.class, 0, "0.75 and 0.5 on the right are more than 0.5 on the left");
             assert_eq!(found.truth.len(), 1);
             let times: Vec<_> = found.people.iter().map(|tube| (tube.start, tube.end())).collect();

@@ -216,7 +216,7 @@ impl BatchMaker {
 mod tests {
     use super::*;
     use crate::loss::Loss;
-    use crate::samples::{clip, names, person, right_or_left};
+    use crate::samples::{clip, names, network, person, right_or_left};
     use crate::settings::{Settings, SynthName, TargetName};
     use candle_core::Var;
     use pg_cli::choices::StrategyName;
@@ -290,19 +290,22 @@ mod tests {
         });
     }
 
+    fn maker(learner: &Learner, config: &Config) -> BatchMaker {
+        BatchMaker {
+            train: Arc::clone(&learner.train),
+            sampling: config.sampling(),
+            keypoints: 1,
+            augment: None,
+            epoch: 0,
+            seed: Seed(0),
+        }
+    }
+
     /// The loss of the network, whose logits are the greatest x and -x, on a batch of labels 0 and 1 in turn.
     fn loss(config: &Config, labels: &[u32]) -> f64 {
         with_learner(4, config, |learner| {
             let all: Vec<usize> = labels.iter().map(|&label| label as usize).collect();
-            let maker = BatchMaker {
-                train: Arc::clone(&learner.train),
-                sampling: config.sampling(),
-                keypoints: 1,
-                augment: None,
-                epoch: 0,
-                seed: Seed(0),
-            };
-            let batch = maker.make(&all).unwrap().unwrap();
+            let batch = maker(learner, config).make(&all).unwrap().unwrap();
             let mixed = learner.mixer.mix(&batch, 1, 0, &Device::Cpu).unwrap();
             let points = Var::from_tensor(&mixed.points).unwrap();
             let logits = learner.logits(&points, &mixed.structure, Forward::Main).unwrap();
@@ -359,6 +362,30 @@ mod tests {
                 // Each class depends on its own people alone, whoever is mixed in.
                 assert_eq!((mixed.samples, loss, weighted), (4, 0.0, 0.0));
             });
+        }
+    }
+
+    #[test]
+    fn guidance_sees_what_others_add_to_the_scene_whatever_its_target() {
+        // Class 0 is the greatest column and the greatest row, class 1 the least column. Who is of class 1 stands lower.
+        let skp = network(&[(0, 1.0), (0, -1.0), (1, 1.0)], &[&[0, 2], &[1]]);
+        let mut dataset = dataset(4);
+        for example in &mut dataset.train {
+            let label = example.label as f32;
+            example.clip.instances = vec![person(0, 0.5 - label, 0.25 * label)];
+        }
+        for target in [TargetName::Soft, TargetName::Unmix] {
+            for strategy in [StrategyName::Exact, StrategyName::FiniteDifference] {
+                let config = config(|settings| {
+                    mixes(settings, target);
+                    (settings.guidance.alpha, settings.guidance.strategy) = (Some(1.0), Some(strategy));
+                });
+                let learner = Learner::new(&skp, &dataset, &config, &Device::Cpu);
+                let batch = maker(&learner, &config).make(&[0, 1, 2, 3]).unwrap().unwrap();
+                // In both mixes class 0 has its row from the other, with a gradient of 1.
+                let (loss, _) = learner.step(batch, 2).unwrap().guidance.unwrap();
+                assert!((loss - 1.0).abs() < 1e-6, "{target:?} {strategy:?}: {loss}");
+            }
         }
     }
 

@@ -5,10 +5,6 @@ use pg_cli::{SettingsError, choices, ensure, idle};
 use pg_tubes::{ActOptions, Linking, OnlineOptions, Smoothing, TrackOptions, Trimming};
 use serde::{Deserialize, Serialize};
 
-const TRIM_THRESHOLD: f64 = 0.5;
-const TRIM_SMOOTHING: TrimSmoothing = TrimSmoothing::Closing;
-const TRIM_WINDOW: usize = 15;
-
 choices!(
     /// How people of neighbouring frames are linked.
     LinkingName {
@@ -26,7 +22,8 @@ choices!(
     TrimSmoothing {
         /// The median of the window (Cheron et al. 2018).
         Median,
-        /// Gaps shorter than the window are filled: between the repetitions of a motion.
+        /// Gaps shorter than the window are filled, as between the repetitions of a motion, and half a window at either end;
+        /// lone frames are dropped.
         Closing,
     }
 );
@@ -47,7 +44,7 @@ pub struct LinkSettings {
     /// How scores are smoothed.
     #[arg(long, value_enum, help_heading = "Linking")]
     pub trim_smoothing: Option<TrimSmoothing>,
-    /// Frames that smoothing looks at together.
+    /// Frames that smoothing looks at together, an odd number; 1 for none.
     #[arg(long, value_name = "W", help_heading = "Linking")]
     pub trim_window: Option<usize>,
     /// Least number of frames of a tube.
@@ -71,18 +68,37 @@ pub struct LinkConfig {
 impl LinkSettings {
     /// The complete description.
     pub fn resolve(self) -> LinkConfig {
+        self.over(LinkConfig::DEFAULT)
+    }
+
+    /// What was said, and else what a run did.
+    pub fn over(self, run: LinkConfig) -> LinkConfig {
+        let linking = self.linking.unwrap_or(run.linking);
+        let trim = self.trim.unwrap_or(run.trim);
+        // What the run said of smoothing has no say where nothing is smoothed.
+        let smooths = trim && linking != LinkingName::Online;
+        let smoothed = if smooths { run } else { LinkConfig::DEFAULT };
         LinkConfig {
-            linking: self.linking.unwrap_or(LinkingName::Act),
-            trim: self.trim.unwrap_or(true),
-            trim_threshold: self.trim_threshold.unwrap_or(TRIM_THRESHOLD),
-            trim_smoothing: self.trim_smoothing.unwrap_or(TRIM_SMOOTHING),
-            trim_window: self.trim_window.unwrap_or(TRIM_WINDOW),
-            min_length: self.min_length.unwrap_or(8),
+            linking,
+            trim,
+            trim_threshold: self.trim_threshold.unwrap_or(smoothed.trim_threshold),
+            trim_smoothing: self.trim_smoothing.unwrap_or(smoothed.trim_smoothing),
+            trim_window: self.trim_window.unwrap_or(smoothed.trim_window),
+            min_length: self.min_length.unwrap_or(run.min_length),
         }
     }
 }
 
 impl LinkConfig {
+    const DEFAULT: Self = Self {
+        linking: LinkingName::Act,
+        trim: true,
+        trim_threshold: 0.5,
+        trim_smoothing: TrimSmoothing::Closing,
+        trim_window: 15,
+        min_length: 8,
+    };
+
     /// Whether the values make sense.
     ///
     /// # Errors
@@ -99,9 +115,13 @@ impl LinkConfig {
         // A default is no wish and passes: the `args.toml` of a run names them all.
         let when = if online { "with --linking online" } else { "with --trim false" };
         let smooths = !online && self.trim;
-        idle(!smooths && threshold != TRIM_THRESHOLD, "trim-threshold", when, "leave it out")?;
-        idle(!smooths && self.trim_smoothing != TRIM_SMOOTHING, "trim-smoothing", when, "leave it out")?;
-        idle(!smooths && self.trim_window != TRIM_WINDOW, "trim-window", when, "leave it out")
+        idle(!smooths && threshold != Self::DEFAULT.trim_threshold, "trim-threshold", when, "leave it out")?;
+        let other_smoothing = self.trim_smoothing != Self::DEFAULT.trim_smoothing;
+        idle(!smooths && other_smoothing, "trim-smoothing", when, "leave it out")?;
+        let of_one = self.trim_window == 1;
+        idle(of_one && other_smoothing, "trim-smoothing", "with --trim-window 1", "leave it out")?;
+        let other_window = self.trim_window != Self::DEFAULT.trim_window;
+        idle(!smooths && other_window, "trim-window", when, "leave it out")
     }
 
     /// The linking itself.

@@ -9,7 +9,7 @@ choices!(
     Loss {
         /// One class a clip: cross-entropy. Scores add up to 1, even those of people who do nothing.
         CrossEntropy,
-        /// Each class by itself: binary cross-entropy. Whoever does nothing has low scores alone.
+        /// Each class by itself: binary cross-entropy. Whoever does nothing has only low scores.
         Bce,
     }
 );

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use pg_cli::choices::MaskKind;
-use pg_grad::Provenance;
+use pg_grad::{Provenance, Source};
 use pg_models::{Groups, KEYPOINT_FEATURES, PointLayout};
 use pg_random::Seed;
 use pg_synth::{BatchMix, MixedScenes, Scenes};
@@ -129,32 +129,32 @@ impl Mixer {
             MaskKind::Random => mixed.random_owners(&mut self.seed.stream("random-mask", &[step])),
             MaskKind::True | MaskKind::Full => mixed.owners(),
         };
-        // A mask of 1 where the gradient is of no concern: on what is the source's own, on features left out, for a source that
-        // is missing, and in a mix of one class.
         let features: &[bool] = match self.config.grad_features {
             GradFeatures::All => &[true],
             GradFeatures::Xy => &[true, true, false, false, false],
         };
-        let of_source = |source: usize| {
-            let values = owners.iter().enumerate().flat_map(|(place, &owner)| {
-                let mix = place / slots;
-                let own = mixed.shares[mix * mixed.sources + source] == 0.0
-                    || is_of_one_class(mixed, mix)
-                    || (self.mask != MaskKind::Full && usize::from(owner) == source);
-                features.iter().map(move |&counts| f32::from(u8::from(own || !counts)))
+        // The gradient of a source's class counts on the people of other classes; of a source that is missing, nowhere.
+        let elsewhere = |source: usize| {
+            let weights = owners.iter().enumerate().flat_map(|(place, &owner)| {
+                let of = |source: usize| place / slots * mixed.sources + source;
+                let counts = mixed.shares[of(source)] > 0.0
+                    && match self.mask {
+                        MaskKind::Full => !is_of_one_class(mixed, place / slots),
+                        _ => mixed.labels[of(owner.into())] != mixed.labels[of(source)],
+                    };
+                features.iter().map(move |&is_asked| f32::from(u8::from(counts && is_asked)))
             });
-            Tensor::from_vec(values.collect::<Vec<_>>(), (n, slots, 1, features.len()), device)
+            Tensor::from_vec(weights.collect::<Vec<_>>(), (n, slots, 1, features.len()), device)
         };
-        // The logits of the whole scene, which come after those that sources have of their own.
+        // The logits of the whole scene come after those that sources have of their own.
         let first = match self.config.target {
             TargetName::Unmix => mixed.sources * self.classes,
             TargetName::Soft => 0,
         };
-        let sources = labels.iter().enumerate();
-        let sources = sources
-            .map(|(source, labels)| Ok(((labels + first as f64)?, of_source(source)?)))
-            .collect::<Result<Vec<_>, StadError>>()?;
-        Ok(Provenance::sources(&sources)?)
+        let sources = labels.iter().enumerate().map(|(source, labels)| {
+            Ok(Source { classes: (labels + first as f64)?, elsewhere: elsewhere(source)? })
+        });
+        Ok(Provenance::weighted(sources.collect::<Result<_, StadError>>()?)?)
     }
 }
 
@@ -314,11 +314,10 @@ mod tests {
 
     #[test]
     fn a_source_that_is_missing_has_no_share_and_guides_nothing() {
-        for sources in [2, 3] {
-            let mixed = mix(&mixer(TargetName::Soft, MaskKind::True, sources), &[0, 1, 2, 0]);
-            let guided = counts(&mixed).iter().filter(|(_, counts)| counts[1].contains(&1.0)).count();
-            assert_eq!(guided, if sources == 2 { 2 } else { 0 }, "a scene alone has nothing to keep from");
-        }
+        // Of three sources, the second mix lacks one, which stands under the class of the first.
+        let rest = counts(&mix(&mixer(TargetName::Soft, MaskKind::True, 3), &[0, 1, 2, 0, 1]));
+        let of_second: Vec<&[f32]> = rest.iter().map(|(_, counts)| &counts[1][..4]).collect();
+        assert_eq!(of_second, [[0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 0.0, 0.0], [0.0; 4]]);
         let mixed = mix(&mixer(TargetName::Unmix, MaskKind::True, 2), &[0, 1, 2]);
         let shares: Vec<Vec<f32>> = mixed.shares.iter().map(|shares| shares.to_vec1().unwrap()).collect();
         assert_eq!(shares, [[0.5, 1.0], [0.5, 0.0]]);

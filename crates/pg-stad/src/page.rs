@@ -15,7 +15,7 @@ pub struct Explained<'a> {
     /// The class that was asked about.
     pub class: usize,
     /// Probability of each class for the whole clip.
-    pub probabilities: Vec<f32>,
+    pub scores: Vec<f32>,
     /// Of each of the clip's instances: its share of the squared input gradient of the class's logit.
     pub dependence: Vec<f64>,
     /// People over time, each a box in a run of frames.
@@ -50,7 +50,7 @@ pub fn page(clips: &[Explained]) -> String {
 }
 
 fn section(explained: &Explained) -> String {
-    let Explained { clip, detections, class, probabilities, .. } = explained;
+    let Explained { clip, detections, class, scores, .. } = explained;
     let (width, height) = (clip.width, clip.height);
     let mut html = String::new();
     let label = clip.label.as_deref().map_or(String::new(), |label| format!(", labelled {}", escaped(label)));
@@ -59,7 +59,7 @@ fn section(explained: &Explained) -> String {
         "<section><h2>{}{label}</h2><p>Asked about: <b>{}</b>. Whole clip: {}</p>",
         escaped(&clip.id),
         escaped(&detections.classes[*class]),
-        probabilities
+        scores
             .iter()
             .zip(&detections.classes)
             .map(|(p, name)| format!("{} {:.0} %", escaped(name), 100.0 * p))
@@ -188,7 +188,7 @@ fn strips(explained: &Explained) -> String {
     let _ = write!(
         svg,
         "<rect class=\"now\" data-x0=\"{LEFT}\" data-dx=\"{cell:.3}\" x=\"{LEFT}\" y=\"0\" width=\"1\" height=\"{height}\" \
-         fill=\"#222\"/></svg><p class=\"note\">Blue: probability of the class for the person. Grey to red: how much the \
+         fill=\"#222\"/></svg><p class=\"note\">Blue: score of the class for the person. Grey to red: how much the \
          class depends on it. Green: the annotated time.</p>"
     );
     svg

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use pg_models::{Pooling, Skp, SkpSpec};
+use pg_models::{Skp, SkpSpec};
 use pg_random::Seed;
 use pg_skeleton::{Clip, Instance, Keypoint};
 use pg_tubes::BoundingBox;
@@ -32,7 +32,7 @@ pub(crate) fn clip(id: &str, frames: usize, instances: Vec<Instance>) -> Clip {
 /// the people of one of the five of their joints, times a factor.
 pub(crate) fn network(channels: &[(usize, f32)], classes: &[&[usize]]) -> Skp {
     let (dim, count) = (channels.len(), classes.len());
-    let spec = SkpSpec { classes: count, dim, repeats: [0; 3], pooling: Pooling::Embedding };
+    let spec = SkpSpec { dim, repeats: [0; 3], ..SkpSpec::new(count) };
     let skp = Skp::new(spec, Seed(0), DType::F32, &Device::Cpu).unwrap();
     let mut embed = vec![0f32; dim * 5];
     for (channel, &(feature, factor)) in channels.iter().enumerate() {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pg_cli::choices::OptimizerName;
+use pg_cli::choices::{OptimizerName, ScoreName};
 use pg_cli::{
     GuidanceConfig, GuidanceSettings, OptimisationConfig, OptimisationDefaults, OptimisationSettings,
     SettingsError, choices, ensure, idle,
@@ -31,7 +31,7 @@ choices!(
 choices!(
     /// What a mix is trained to say.
     TargetName {
-        /// All its classes, each by its share.
+        /// All its classes: by their shares, or with --loss bce each altogether.
         Soft,
         /// Of each clip's own people its class: pooled by clip, they meet in the global maxima alone.
         Unmix,
@@ -311,6 +311,16 @@ impl Config {
         idle(self.person_drop > 0.0 && !self.augment, "person-drop", "without --augment", "add it")?;
         idle(self.joint_drop > 0.0 && !self.augment, "joint-drop", "without --augment", "add it")?;
         let guides = self.guidance.is_on();
+        if guides && self.guidance.score == ScoreName::LogProbability {
+            // Logits of several sources are no distribution, and neither are those of classes that do not compete.
+            for (is_said, other) in
+                [(self.loss == Loss::Bce, "loss bce"), (self.mix.target == TargetName::Unmix, "target unmix")]
+            {
+                if is_said {
+                    return Err(SettingsError::Exclusive { flag: "score log-probability", other });
+                }
+            }
+        }
         let (when, advice) =
             ("without --synth batchmix: clips that are not mixed have no provenance", "add it");
         idle(guides && !self.mix.mixes(), "alpha", when, advice)?;
@@ -377,19 +387,20 @@ impl Config {
         Mixer { config: self.mix, mask: self.guidance.mask, classes, seed: Seed(self.optimisation.seed) }
     }
 
-    /// The network for a number of classes.
-    pub fn spec(&self, classes: usize) -> SkpSpec {
+    /// The network for a number of classes, and of joints.
+    pub fn spec(&self, classes: usize, keypoints: usize) -> SkpSpec {
         let pooling = match self.pooling {
             PoolingName::Embedding => Pooling::Embedding,
             PoolingName::Instance => Pooling::Instance,
         };
-        SkpSpec { classes, dim: self.dim, repeats: self.repeats, pooling }
+        SkpSpec { classes, dim: self.dim, repeats: self.repeats, pooling, keypoints: Some(keypoints) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linking::{LinkingName, TrimSmoothing};
 
     fn resolve(change: impl Fn(&mut Settings)) -> Result<Config, String> {
         let mut settings = Settings::default();
@@ -398,26 +409,41 @@ mod tests {
     }
 
     #[test]
-    fn every_recipe_resolves_with_clips() {
+    fn the_recipes_are_the_published_settings() {
         let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes/stad"));
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "toml") {
-                let source = SourceSettings {
-                    data: vec!["train.jsonl".into()],
-                    label_map: Some("labels.txt".into()),
-                    ..SourceSettings::default()
-                };
-                let said = Settings { source, ..Settings::default() };
-                let config = pg_cli::over_file(&said, &path).unwrap().resolve().unwrap();
-                found.push((config.mix.synth, config.loss, config.pooling));
-            }
-        }
-        let published = (Loss::CrossEntropy, PoolingName::Embedding);
-        found.sort_by_key(|(synth, ..)| *synth != SynthName::None);
-        let expected = [SynthName::None, SynthName::Batchmix].map(|synth| (synth, published.0, published.1));
-        assert_eq!(found, expected);
+        let config = |name: &str| {
+            let source = SourceSettings {
+                data: vec!["train.jsonl".into()],
+                label_map: Some("labels.txt".into()),
+                ..SourceSettings::default()
+            };
+            let said = Settings { source, ..Settings::default() };
+            pg_cli::over_file(&said, &folder.join(name)).unwrap().resolve().unwrap()
+        };
+        let (alone, mixed) = (config("ucf101-24.toml"), config("ucf101-24-batchmix.toml"));
+        let count = std::fs::read_dir(folder).unwrap().count();
+        assert_eq!(count, 3, "two recipes and what is said of them");
+
+        let published = (Loss::CrossEntropy, PoolingName::Embedding, 40);
+        assert_eq!((alone.loss, alone.pooling, alone.optimisation.epochs), published);
+        let link = LinkConfig {
+            linking: LinkingName::Act,
+            trim: true,
+            trim_threshold: 0.1,
+            trim_smoothing: TrimSmoothing::Median,
+            trim_window: 25,
+            min_length: 22,
+        };
+        assert_eq!(alone.link, link);
+        assert_eq!(alone.mix.synth, SynthName::None);
+        let mix = MixConfig {
+            synth: SynthName::Batchmix,
+            sources: 2,
+            target: TargetName::Soft,
+            mix_start: 20,
+            grad_features: GradFeatures::All,
+        };
+        assert_eq!(mixed, Config { mix, ..alone });
     }
 
     #[test]
@@ -453,6 +479,20 @@ mod tests {
         ] {
             assert!(idle.starts_with(&format!("--{flag} does nothing ")), "{idle}");
         }
+        let log_probability = |s: &mut Settings| {
+            (s.synth, s.guidance.alpha) = (Some(SynthName::Batchmix), Some(0.1));
+            s.guidance.score = Some(ScoreName::LogProbability);
+        };
+        let exclusive = resolve(log_probability).unwrap_err();
+        assert!(
+            exclusive.contains("--score log-probability") && exclusive.contains("--loss bce"),
+            "{exclusive}"
+        );
+        let exclusive = resolve(|s| {
+            log_probability(s);
+            s.loss = Some(Loss::CrossEntropy);
+        });
+        assert!(exclusive.unwrap_err().contains("--target unmix"));
         let missing = error(|s| s.source.data = vec!["a".into()]);
         assert!(missing.starts_with("--label-map is missing"), "{missing}");
     }

@@ -71,6 +71,14 @@ fn settings_without_sense_are_usage_errors_that_name_their_flag() {
             "train --linking online --trim-smoothing median",
             &["--trim-smoothing does nothing with --linking online"],
         ),
+        (
+            "train --synth batchmix --alpha 1 --score log-probability",
+            &["--score log-probability", "--loss bce"],
+        ),
+        (
+            "train --trim-window 1 --trim-smoothing median",
+            &["--trim-smoothing does nothing with --trim-window 1; leave it out"],
+        ),
         ("train --loss hinge", &["--loss", "cross-entropy, bce"]),
         ("train --min-length 0", &["--min-length must be at least 1, got 0"]),
         ("train --linking viterbi", &["--linking", "viterbi"]),
@@ -663,6 +671,37 @@ fn tubes_and_detections_that_are_wrong_are_refused_or_passed_over() {
     assert_eq!(unknown.json()["video_map"]["0.5"]["trapezoid"], 0.0);
     let warning = " WARN class `Wave` is annotated, but among no detections; is it spelt differently?\n";
     assert!(unknown.stderr.ends_with(warning), "{unknown:?}");
+}
+
+#[test]
+fn clips_of_another_pose_estimator_are_not_for_the_network() {
+    let folder = tempdir().unwrap();
+    let root = folder.path();
+    trained(root);
+    let short = |name: &str| {
+        changed(name, |clip| {
+            for person in clip["instances"].as_array_mut().unwrap() {
+                person["keypoints"].as_array_mut().unwrap().truncate(5);
+            }
+        })
+    };
+    let clips: Vec<Value> = (0..6).map(|index| short(&format!("s{index}"))).collect();
+    write_lines(&root.join("short.jsonl"), &clips);
+    let reason = "short.jsonl: clip `s0` has 5 joints a person, the network was trained on 17; use the same pose estimator";
+    for command in ["detect --out new.jsonl", "explain --out new.html"] {
+        let run =
+            run_line(root, &format!("{command} --data test.jsonl short.jsonl --checkpoint runs/train-1"));
+        assert_eq!(run.error(1), reason, "{run:?}");
+    }
+    let lenient = "detect --data test.jsonl short.jsonl --checkpoint runs/train-1 --keep-going --json";
+    let report = run_line(root, lenient).json();
+    assert_eq!((report["clips"].clone(), report["skipped"].as_array().unwrap().len()), (6.into(), 6));
+
+    let train = "train --data short.jsonl --label-map labels.txt --epochs 1 --dim 4 --frames 4 --out other";
+    assert_eq!(run_line(root, train).code, Some(0));
+    let run = run_line(root, "explain --checkpoint other/short-1 --out new.html");
+    let expected = "the embedded set has 17 joints a person, the network was trained on 5; add --data";
+    assert_eq!(run.error(1), expected, "{run:?}");
 }
 
 #[test]

@@ -637,7 +637,11 @@ mod tests {
             assert_eq!(papers, expected);
             let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
             for run in plan.runs() {
-                assert!(Path::new(root).join(run.recipe.unwrap()).is_file(), "{run:?}");
+                let recipe = run.recipe.unwrap();
+                assert!(Path::new(root).join(recipe).is_file(), "{run:?}");
+                // No flag says of clips alone that they are not mixed.
+                let mixes = run.samples != Samples::Originals;
+                assert!(run.task != Task::Detection || recipe.contains("batchmix") == mixes, "{run:?}");
             }
         }
     }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The last maximum selects and changes nothing: without it, the same head gives logits of every instance, although only
-//! videos have labels. [`Pooling`] is whether it selects features, as published, or logits. Points that are not there are left out of everything, the statistics of normalisation included.
+//! videos have labels. Pooled by instance ([`Pooling`]), the head comes first and the maximum selects logits. Points that are not there are left out of everything, the statistics of normalisation included.
 //!
 //! Inside, points lie beside each other, channel by channel: (1, channels, 1, points).
 
@@ -34,8 +34,9 @@ pub struct SkpSpec {
     /// Blocks in each of the three stages.
     pub repeats: [usize; 3],
     /// What the last maximum is taken of.
-    #[serde(default)]
     pub pooling: Pooling,
+    /// Joints of a person, where all have as many. The shapes do not depend on it, but the fifth number of a point does.
+    pub keypoints: Option<usize>,
 }
 
 /// What the last maximum over instances is taken of (the two kinds of multiple-instance learning of Ilse et al., "Attention-based
@@ -54,7 +55,7 @@ pub enum Pooling {
 impl SkpSpec {
     /// One block a stage on 256 numbers a point.
     pub fn new(classes: usize) -> Self {
-        Self { classes, dim: 256, repeats: [1; 3], pooling: Pooling::Embedding }
+        Self { classes, dim: 256, repeats: [1; 3], pooling: Pooling::Embedding, keypoints: None }
     }
 
     fn check(&self) -> Result<()> {
@@ -186,7 +187,7 @@ impl Skp {
     /// If the layout is not of these points.
     pub fn forward(&self, points: &Tensor, layout: &PointLayout, mode: Mode) -> Result<Tensor> {
         let features = self.features(points, layout, mode)?;
-        self.pooled(&features, &layout.instances_of_samples)
+        self.pooled(&features, None, &layout.instances_of_samples)
     }
 
     /// Logits (rows, classes) of every instance, in the order of [`PointLayout::instances`].
@@ -194,7 +195,7 @@ impl Skp {
     /// # Errors
     /// As [`Self::forward`].
     pub fn forward_instances(&self, points: &Tensor, layout: &PointLayout, mode: Mode) -> Result<Tensor> {
-        rows(&self.head.forward_channels(&self.features(points, layout, mode)?)?)
+        by_row(&self.head.forward_channels(&self.features(points, layout, mode)?)?)
     }
 
     /// Logits (groups, classes) of groups of instances: of the people of a frame, of a person over time, of the sources of
@@ -211,7 +212,7 @@ impl Skp {
     ) -> Result<Tensor> {
         let features = self.features(points, layout, mode)?;
         let order = Tensor::new(groups.order.as_slice(), points.device())?;
-        self.pooled(&features.index_select(&order, 3)?, &groups.segments)
+        self.pooled(&features, Some(&order), &groups.segments)
     }
 
     /// What the network's shape is.
@@ -246,18 +247,19 @@ impl Skp {
         run(&self.stages[2], with_global(&instances, &global, layout)?, mode)
     }
 
-    /// Logits (segments, classes) of the features of instances (1, 4 dim, 1, instances).
-    fn pooled(&self, features: &Tensor, segments: &Segments) -> Result<Tensor> {
+    /// Logits (segments, classes) of the features of instances (1, 4 dim, 1, instances), taken in this order.
+    fn pooled(&self, features: &Tensor, order: Option<&Tensor>, segments: &Segments) -> Result<Tensor> {
+        let ordered = |x: &Tensor| order.map_or_else(|| Ok(x.clone()), |order| x.index_select(order, 3));
         let logits = match self.spec.pooling {
-            Pooling::Embedding => self.head.forward_channels(&segment_max(features, segments)?)?,
-            Pooling::Instance => segment_max(&self.head.forward_channels(features)?, segments)?,
+            Pooling::Embedding => self.head.forward_channels(&segment_max(&ordered(features)?, segments)?)?,
+            Pooling::Instance => segment_max(&ordered(&self.head.forward_channels(features)?)?, segments)?,
         };
-        rows(&logits)
+        by_row(&logits)
     }
 }
 
 /// (rows, classes) of (1, classes, 1, rows).
-fn rows(channels: &Tensor) -> Result<Tensor> {
+fn by_row(channels: &Tensor) -> Result<Tensor> {
     let (_, classes, _, rows) = channels.dims4()?;
     Ok(channels.reshape((classes, rows))?.t()?.contiguous()?)
 }
@@ -310,7 +312,7 @@ mod tests {
     }
 
     fn network() -> Skp {
-        let spec = SkpSpec { classes: 3, dim: 8, repeats: [1, 2, 1], pooling: Pooling::Embedding };
+        let spec = SkpSpec { dim: 8, repeats: [1, 2, 1], ..SkpSpec::new(3) };
         Skp::new(spec, Seed(1), DType::F32, &Device::Cpu).unwrap()
     }
 

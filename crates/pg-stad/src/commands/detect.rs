@@ -7,9 +7,10 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pg_cli::Machine;
 use pg_cli::output::say;
+use pg_models::SkpSpec;
 use pg_skeleton::Clip;
 use pg_stad::StadError;
-use pg_stad::dataset::read_each_clip;
+use pg_stad::dataset::read_each_clip_for;
 use pg_stad::detection::Detector;
 use pg_stad::linking::LinkSettings;
 use pg_tubes::write_detections;
@@ -43,11 +44,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let link = args.link.clone().resolve();
-    link.check()?;
+    args.link.clone().resolve().check()?;
     let device = args.machine.open_device()?;
     let Checkpoint { skp, about, config } = Checkpoint::open(&args.checkpoint, &device)?;
-    let (clips, skipped) = clips(args)?;
+    let link = args.link.clone().over(config.link);
+    link.check()?;
+    let (clips, skipped) = clips(args, skp.spec())?;
     let detector = Detector::new(&skp, &about.classes, config.sampling(), config.loss)
         .on(&device)
         .with_window(args.window as usize);
@@ -86,9 +88,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// The clips that can be used, and what was wrong with the others.
-fn clips(args: &Args) -> Result<(Vec<Clip>, Vec<String>)> {
+fn clips(args: &Args, spec: &SkpSpec) -> Result<(Vec<Clip>, Vec<String>)> {
     let (mut clips, mut skipped) = (Vec::new(), Vec::new());
-    for (_, clip) in read_each_clip(&args.data)? {
+    for clip in read_each_clip_for(spec, &args.data)? {
         match clip {
             Ok(clip) => clips.push(clip),
             Err(error) if args.keep_going => {

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use pg_cli::Machine;
 use pg_cli::output::say;
+use pg_models::SkpSpec;
 use pg_skeleton::Clip;
-use pg_stad::dataset::{Source, has_people, read_each_clip, read_each_truth};
+use pg_stad::dataset::{Source, has_people, read_each_clip_for, read_each_truth};
 use pg_stad::detection::Detector;
 use pg_stad::explanation::explain;
 use pg_stad::page::page;
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             format!("no class `{name}`; the checkpoint knows {}", about.classes.join(", "))
         })?),
     };
-    let (clips, truth) = clips(args)?;
+    let (clips, truth) = clips(args, skp.spec())?;
     let chosen: Vec<&Clip> = clips
         .iter()
         .filter(|clip| args.clip.as_ref().is_none_or(|id| *id == clip.id))
@@ -76,7 +77,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut explained = Vec::new();
     for (clip, detections) in chosen.iter().zip(&detections) {
         let tubes = truth.iter().filter(|video| video.id == clip.id).flat_map(|video| &video.tubes);
-        explained.push(explain(&skp, config.sampling(), clip, detections, class, tubes.cloned(), &device)?);
+        explained.push(explain(
+            &skp,
+            (config.sampling(), config.loss),
+            clip,
+            detections,
+            class,
+            tubes.cloned(),
+            &device,
+        )?);
     }
     let html = page(&explained);
     // A pipe or a device such as `/dev/stdout` takes the page as it comes.
@@ -91,12 +100,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     say(format_args!("{} clips drawn in {}", explained.len(), args.out.display()))
 }
 
-fn clips(args: &Args) -> Result<(Vec<Clip>, Vec<VideoTruth>)> {
+fn clips(args: &Args, spec: &SkpSpec) -> Result<(Vec<Clip>, Vec<VideoTruth>)> {
     if args.data.is_empty() {
         let set = Source::Embedded.open()?;
+        if let Some(expected) = spec.keypoints
+            && expected != set.keypoints
+        {
+            let drawn = set.keypoints;
+            bail!(
+                "the embedded set has {drawn} joints a person, the network was trained on {expected}; add --data"
+            );
+        }
         return Ok((set.test.into_iter().map(|example| example.clip).collect(), set.truth));
     }
-    let clips = read_each_clip(&args.data)?.into_iter().map(|(_, clip)| clip).collect::<Result<_, _>>()?;
+    let clips = read_each_clip_for(spec, &args.data)?.into_iter().collect::<Result<_, _>>()?;
     let truth = match &args.ground_truth {
         Some(path) => read_each_truth(path)?.into_iter().collect::<Result<_, _>>()?,
         None => Vec::new(),

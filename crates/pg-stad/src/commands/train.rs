@@ -60,7 +60,7 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     if let Some(limit) = config.optimisation.limit_batches {
         dataset.limit(64 * limit);
     }
-    let spec = config.spec(dataset.classes.len());
+    let spec = config.spec(dataset.classes.len(), dataset.keypoints);
     let skp = Skp::new(spec.clone(), Seed(config.optimisation.seed), DType::F32, &device)?;
     let task = Learner::new(&skp, &dataset, &config, &device);
     let optimizer = config.optimisation.optimizer(skp.params(), &["head."], &[]);

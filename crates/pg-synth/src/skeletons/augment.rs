@@ -62,7 +62,7 @@ impl SkeletonAugment {
     }
 
     fn drop_people(&self, scene: &mut Scene, keypoints: usize, rng: &mut Stream) {
-        let rate = 1.0 - (1.0 - self.drop_people.clamp(0.0, 1.0)).powf(rng.random_range(0.0..=1.0));
+        let rate = rng.random_range(0.0..=self.drop_people.clamp(0.0, 1.0));
         let is_there = |valid: &[bool]| valid.contains(&true);
         let mut left = scene.valid.chunks_exact(keypoints).filter(|valid| is_there(valid)).count();
         let people = scene.valid.chunks_exact_mut(keypoints).zip(scene.points.chunks_exact_mut(keypoints));

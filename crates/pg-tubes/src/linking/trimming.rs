@@ -1,4 +1,5 @@
-//! The cut in time of Cheron et al.: smooth the scores along a path and keep the runs where they are high.
+//! The cut in time of Cheron et al.: smooth the scores along a path and keep the runs where they are high. Smoothed by their
+//! median, or by closing the gaps between a motion's repetitions.
 
 use std::ops::Range;
 
