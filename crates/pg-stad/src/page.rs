@@ -24,6 +24,9 @@ pub struct Explained<'a> {
     pub truth: Vec<Tube>,
 }
 
+/// Least score of a class at which a person is given a box.
+const SHOWN: f32 = 0.5;
+
 const STYLE: &str = "body{font:14px system-ui,sans-serif;margin:2em auto;max-width:720px;color:#222}\
 h2{margin:2em 0 .2em}svg{background:#f4f4f2;display:block}p{margin:.3em 0}\
 .frame{display:none}.frame.on{display:inline}input{width:420px;vertical-align:middle}\
@@ -44,8 +47,8 @@ pub fn page(clips: &[Explained]) -> String {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>What the class depends on</title>\
          <style>{STYLE}</style><h1>What the class depends on</h1>\
          <p class=\"note\">People are coloured by their share of the squared input gradient of the class's logit: grey for \
-         none, through orange, to red for the most of the clip. Boxes are drawn where the class is the likeliest for the \
-         person; dashed green boxes are annotated.</p>{sections}<script>{SCRIPT}</script></html>\n"
+         none, through orange, to red for the most of the clip. Boxes are drawn where the class's score for the person is at \
+         least a half; dashed green boxes are annotated.</p>{sections}<script>{SCRIPT}</script></html>\n"
     )
 }
 
@@ -110,7 +113,7 @@ fn frame_content(explained: &Explained, frame: usize) -> String {
     }
     for instance in explained.detections.instances.iter().filter(|instance| instance.frame == frame) {
         let score = instance.scores[explained.class];
-        if instance.scores.iter().all(|other| *other <= score) {
+        if score >= SHOWN {
             let b = instance.bounding_box;
             let _ = write!(
                 svg,
