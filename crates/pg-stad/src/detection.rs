@@ -87,7 +87,13 @@ impl<'a> Detector<'a> {
         let (points, layout) = batch(&scenes, &self.device)?;
         let logits = without_graph(|| self.skp.forward_instances(&points, &layout, Mode::Eval))?;
         // Infinite logits can have finite scores.
-        let is_finite = logits.to_dtype(DType::F64)?.abs()?.sum_all()?.to_scalar::<f64>()?.is_finite();
+        let is_finite = logits
+            .to_device(&Device::Cpu)?
+            .to_dtype(DType::F64)?
+            .abs()?
+            .sum_all()?
+            .to_scalar::<f64>()?
+            .is_finite();
         if !is_finite {
             return Err(StadError::Scores { id: cast.clip.id.clone() });
         }

@@ -87,7 +87,6 @@ fn people(detections: &VideoDetections, class: &str) -> Vec<pg_tubes::Tube> {
 mod tests {
     use super::*;
     use crate::detection::Detector;
-    use crate::loss::Loss;
     use crate::samples::{bounding_box, clip, names, person, right_or_left};
     use pg_tubes::Tube;
 

@@ -18,7 +18,7 @@ enum Command {
     Synth(commands::synth::Args),
     /// Train a network on labelled clips, with or without mixing and guidance.
     Train(Box<commands::train::Args>),
-    /// Score every person in every frame, and link them to tubes.
+    /// Score every person in every frame, and link them to tubes, as the run did where no flag says otherwise.
     Detect(commands::detect::Args),
     /// Measure tubes, whichever tool made them, against annotated ones.
     Evaluate(commands::evaluate::Args),

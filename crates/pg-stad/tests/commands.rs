@@ -67,11 +67,12 @@ fn train_reports_what_it_measured_and_evaluate_repeats_it() {
         assert_eq!(&measured["video_map"][threshold]["trapezoid"], expected, "{threshold}");
     }
     assert_eq!(measured["frame_map"]["trapezoid"], report["test_frame_map_50"]);
-    // And `detect` finds the same again.
-    let detect =
-        "detect --data test.jsonl --checkpoint runs/train-1 --out again.jsonl --min-length 2 --trim false";
+    // And `detect` finds the same again: it links as the run did.
+    let detect = "detect --data test.jsonl --checkpoint runs/train-1 --out again.jsonl";
     run_line(root, detect).succeeded();
     assert_eq!(fs::read(root.join("again.jsonl")).unwrap(), fs::read(dir.join("detections.jsonl")).unwrap());
+    run_line(root, &format!("{detect} --min-length 11")).succeeded();
+    assert_ne!(fs::read(root.join("again.jsonl")).unwrap(), fs::read(dir.join("detections.jsonl")).unwrap());
 
     let text = run_line(
         root,
