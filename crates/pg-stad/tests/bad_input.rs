@@ -443,6 +443,13 @@ fn clips_without_anyone_are_not_trained_on_but_detected_in() {
     assert!(!root.join("explain.html").exists());
 }
 
+/// As another pose estimator would see the people.
+fn of_five_joints(clip: &mut Value) {
+    for person in clip["instances"].as_array_mut().unwrap() {
+        person["keypoints"].as_array_mut().unwrap().truncate(5);
+    }
+}
+
 #[test]
 fn labels_and_clips_that_do_not_fit_together_are_refused() {
     let folder = tempdir().unwrap();
@@ -454,12 +461,7 @@ fn labels_and_clips_that_do_not_fit_together_are_refused() {
     fs::write(root.join("two.txt"), "wave\nkick\n").unwrap();
     write_lines(&root.join("unlabelled.jsonl"), &[changed("x", |clip| clip["label"] = Value::Null)]);
     write_lines(&root.join("odd.jsonl"), &[clip("a\nb", "sing\r")]);
-    let short = |clip: &mut Value| {
-        for person in clip["instances"].as_array_mut().unwrap() {
-            person["keypoints"].as_array_mut().unwrap().truncate(5);
-        }
-    };
-    write_lines(&root.join("short.jsonl"), &[changed("short", short)]);
+    write_lines(&root.join("short.jsonl"), &[changed("short", of_five_joints)]);
     write_lines(&root.join("other.jsonl"), &[clip("other", "wave")]);
     write_lines(&root.join("twice.jsonl"), &[clip("c3", "wave")]);
     write_lines(&root.join("sing.jsonl"), &[truth("c0", "sing")]);
@@ -678,14 +680,7 @@ fn clips_of_another_pose_estimator_are_not_for_the_network() {
     let folder = tempdir().unwrap();
     let root = folder.path();
     trained(root);
-    let short = |name: &str| {
-        changed(name, |clip| {
-            for person in clip["instances"].as_array_mut().unwrap() {
-                person["keypoints"].as_array_mut().unwrap().truncate(5);
-            }
-        })
-    };
-    let clips: Vec<Value> = (0..6).map(|index| short(&format!("s{index}"))).collect();
+    let clips: Vec<Value> = (0..6).map(|index| changed(&format!("s{index}"), of_five_joints)).collect();
     write_lines(&root.join("short.jsonl"), &clips);
     let reason = "short.jsonl: clip `s0` has 5 joints a person, the network was trained on 17; use the same pose estimator";
     for command in ["detect --out new.jsonl", "explain --out new.html"] {
