@@ -56,6 +56,8 @@ choices!(
         SquaredL2,
         /// Sum of absolute values.
         L1,
+        /// Sum of squares, as a share of that over all of the input: has no scale.
+        Relative,
     }
 );
 choices!(

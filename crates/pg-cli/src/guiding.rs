@@ -111,6 +111,7 @@ impl GuidanceConfig {
             norm: match self.norm {
                 NormName::SquaredL2 => Norm::SquaredL2,
                 NormName::L1 => Norm::L1,
+                NormName::Relative => Norm::Relative,
             },
             strategy: match self.strategy {
                 StrategyName::Exact => Strategy::Exact,

@@ -123,6 +123,11 @@ fn the_exact_gradient_is_that_of_the_measured_loss() {
         (hard(DType::F64), Guidance { score: Score::LogProbability, ..Guidance::new(0.7) }),
         (hard(DType::F64), Guidance { norm: Norm::L1, reduction: Reduction::Mean, ..Guidance::new(2.0) }),
         (soft(DType::F64), Guidance { reduction: Reduction::Sum, ..Guidance::new(0.1) }),
+        (soft(DType::F64), Guidance { norm: Norm::Relative, ..Guidance::new(3.0) }),
+        (
+            hard(DType::F64),
+            Guidance { norm: Norm::Relative, reduction: Reduction::Sum, ..Guidance::new(3.0) },
+        ),
     ] {
         let net = Net::new(DType::F64);
         let total = || {
@@ -153,15 +158,16 @@ fn the_exact_gradient_is_that_of_the_measured_loss() {
 
 #[test]
 fn finite_differences_agree_with_exact_in_single_precision() {
-    for provenance in [soft(DType::F32), hard(DType::F32)] {
+    let provenances = [soft(DType::F32), hard(DType::F32)];
+    for (provenance, norm) in provenances.iter().flat_map(|p| [(p, Norm::SquaredL2), (p, Norm::Relative)]) {
         // Without L_cls, which both share, the comparison is of the guidance gradient alone.
         let nothing = |z: &Tensor| z.sum_all()? * 0.0;
         let gradients = |strategy| {
             let net = Net::new(DType::F32);
-            let guidance = Guidance { strategy, ..Guidance::new(1.0) };
+            let guidance = Guidance { strategy, norm, ..Guidance::new(1.0) };
             let x = input(DType::F32);
             let step =
-                guidance.step(&x, &provenance, Some(&Turn::ALL), |x, _| net.forward(x), nothing).unwrap();
+                guidance.step(&x, provenance, Some(&Turn::ALL), |x, _| net.forward(x), nothing).unwrap();
             net.weights[..3].iter().map(|w| step.gradients.get(w).unwrap().clone()).collect::<Vec<_>>()
         };
         let exact = gradients(Strategy::Exact);
@@ -405,6 +411,36 @@ fn the_l1_norm_does_not_push_where_there_is_nothing() {
     let guidance = Guidance { norm: Norm::L1, ..Guidance::new(1.0) };
     let loss = guidance.loss(&logits, &x, &provenance).unwrap();
     assert_eq!(f64s(loss.backward().unwrap().get(&weight).unwrap()), [1.0, 0.0]);
+}
+
+/// z = W x: the share is that of the squares of W_y, whatever their size, so that its gradient has no part along W_y.
+#[test]
+fn the_relative_norm_has_no_scale() {
+    let x = Var::from_tensor(&random(&[1, 5], 2)).unwrap();
+    let mask = Tensor::new(&[[1f64, 0.0, 1.0, 0.0, 1.0]], &Device::Cpu).unwrap();
+    let label = Tensor::new(&[2u32], &Device::Cpu).unwrap();
+    let provenance = Provenance::edited(&label, &mask, &Tensor::ones(1, DType::F64, &Device::Cpu).unwrap());
+    let (provenance, weight) = (provenance.unwrap(), random(&[3, 5], 1));
+    let found = |reduction, scale: f64| {
+        let weight = Var::from_tensor(&(&weight * scale).unwrap()).unwrap();
+        let guidance = Guidance { norm: Norm::Relative, reduction, ..Guidance::new(1.0) };
+        let loss = guidance.loss(&linear(&x, &weight, None).unwrap(), &x, &provenance).unwrap();
+        let gradient = loss.backward().unwrap().get(&weight).unwrap().clone();
+        (
+            loss.to_scalar::<f64>().unwrap(),
+            f64s(&(&gradient * weight.as_tensor()).unwrap()).iter().sum::<f64>(),
+        )
+    };
+    let w = f64s(&weight);
+    let square = |places: &[usize]| places.iter().map(|&d| w[10 + d].powi(2)).sum::<f64>();
+    for reduction in [Reduction::SumElementsMeanBatch, Reduction::Mean, Reduction::Sum] {
+        for scale in [1.0, 1e-3, 1e3] {
+            let (share, along) = found(reduction, scale);
+            assert!((share - square(&[1, 3]) / square(&[0, 1, 2, 3, 4])).abs() < 1e-8, "{scale}: {share}");
+            assert!(along.abs() < 1e-8, "{scale}: {along}");
+        }
+        assert_eq!(found(reduction, 0.0), (0.0, 0.0));
+    }
 }
 
 #[test]
