@@ -7,7 +7,7 @@ use pg_grad::{Score, input_gradient_detached, without_graph};
 use pg_models::{Mode, Skp};
 use pg_random::Seed;
 use pg_synth::{BatchMix, Scenes};
-use pg_tubes::{AveragePrecision, LabelledTube, VideoDetections, VideoTruth};
+use pg_tubes::{AveragePrecision, InstanceScores, LabelledTube, VideoDetections, VideoTruth};
 use rand::seq::SliceRandom;
 
 use crate::dataset::Example;
@@ -93,6 +93,32 @@ fn class_instance_ap(
     (positives > 0).then(|| AveragePrecision::new(&hits, positives).envelope)
 }
 
+/// Share of the most frequent class: what always to say the same is worth; NaN without examples.
+pub fn constant_accuracy(examples: &[Example]) -> f64 {
+    let mut counts = HashMap::<u32, usize>::new();
+    for example in examples {
+        *counts.entry(example.label).or_default() += 1;
+    }
+    counts.into_values().max().unwrap_or(0) as f64 / examples.len() as f64
+}
+
+/// What would be detected by one who knows what a clip shows, but neither who does it nor when: everyone has the highest
+/// score that anyone has. Tubes are left out.
+pub fn everyone_alike(detections: &[VideoDetections]) -> Vec<VideoDetections> {
+    let alike = |video: &VideoDetections| {
+        let highest = |column: usize| {
+            let scores = video.instances.iter().filter_map(|instance| instance.scores.get(column));
+            scores.copied().max_by(f32::total_cmp)
+        };
+        let scores: Vec<f32> = (0..video.classes.len()).map_while(highest).collect();
+        let everyone = video.instances.iter();
+        let instances =
+            everyone.map(|instance| InstanceScores { scores: scores.clone(), ..instance.clone() });
+        VideoDetections { instances: instances.collect(), tubes: Vec::new(), ..video.clone() }
+    };
+    detections.iter().map(alike).collect()
+}
+
 /// How much of a class's evidence is not its own: in mixes of two clips of different classes, the squared input gradient of
 /// each clip's logit on the other's people, over that on its own; `None` without two classes.
 ///
@@ -140,7 +166,7 @@ mod tests {
     use super::*;
     use crate::samples::{bounding_box, clip, names, network, person, right_or_left};
     use pg_skeleton::Instance;
-    use pg_tubes::{InstanceScores, Tube};
+    use pg_tubes::Tube;
 
     const SAMPLING: Sampling = Sampling { frames: 2, people: 2 };
 
@@ -220,5 +246,28 @@ mod tests {
         assert!(instance_ap(&detections, &[]).is_nan() && instance_ap(&[], &truth).is_nan());
         // Too few scores are no reason to panic.
         assert!(instance_ap(&[video("u", &["a", "b"], vec![scored(2, 0.5, &[])])], &truth).is_nan());
+    }
+
+    #[test]
+    fn trivial_lines_know_no_more_than_they_should() {
+        let examples = examples();
+        assert_eq!(constant_accuracy(&examples), 0.5);
+        assert_eq!(constant_accuracy(&examples[..3]), 2.0 / 3.0);
+        assert!(constant_accuracy(&[]).is_nan());
+        let first = vec![scored(2, 0.5, &[0.9, 0.1]), scored(5, -0.5, &[0.2, 0.3])];
+        let alike = everyone_alike(&[
+            video("u", &["a", "b"], first),
+            video("v", &["a"], vec![scored(1, 0.5, &[0.4])]),
+        ]);
+        let scores: Vec<&[f32]> =
+            alike.iter().flat_map(|video| &video.instances).map(|instance| &instance.scores[..]).collect();
+        assert_eq!(scores, [&[0.9, 0.3][..], &[0.9, 0.3], &[0.4]]);
+        assert_eq!((alike[0].instances[1].frame, alike[0].id.as_str()), (5, "u"));
+        // Of two people alike one acts.
+        let truth = [truth("u", "a")];
+        let known = [video("u", &["a"], vec![scored(2, -0.5, &[0.1]), scored(2, 0.5, &[0.9])])];
+        assert_eq!(instance_ap(&known, &truth), 1.0);
+        assert_eq!(instance_ap(&everyone_alike(&known), &truth), 0.5);
+        assert!(everyone_alike(&[video("w", &["a"], vec![])])[0].instances.is_empty());
     }
 }

@@ -35,6 +35,9 @@ fn train_reports_what_it_measured_and_evaluate_repeats_it() {
         "test_video_map_50_95",
         "test_frame_map_50",
         "test_instance_ap",
+        "constant_top1",
+        "alike_video_map_50",
+        "alike_instance_ap",
     ] {
         let value = report[key].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&value), "{key}: {value}");

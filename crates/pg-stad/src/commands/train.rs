@@ -11,7 +11,7 @@ use pg_models::{Skp, SkpSpec};
 use pg_random::Seed;
 use pg_stad::dataset::Dataset;
 use pg_stad::detection::Detector;
-use pg_stad::evaluation::{instance_ap, leak_ratio, video_accuracy};
+use pg_stad::evaluation::{constant_accuracy, everyone_alike, instance_ap, leak_ratio, video_accuracy};
 use pg_stad::learner::Learner;
 use pg_stad::settings::{Config, Settings};
 use pg_tasks::interrupt::Interrupt;
@@ -158,6 +158,7 @@ fn finish(
         }
     }
     if !dataset.test.is_empty() {
+        values.insert("constant_top1".into(), json!(constant_accuracy(&dataset.test)));
         detect_test(skp, dataset, config, dir, device, &mut values)?;
     }
     let seconds: f64 =
@@ -199,8 +200,13 @@ fn detect_test(
     if dataset.truth.is_empty() {
         return Ok(());
     }
-    let evaluation =
-        Evaluation::new(&dataset.truth, &detections, Convention::Act, FrameMapOptions::default())?;
+    let evaluated = |detections: &_| {
+        Evaluation::new(&dataset.truth, detections, Convention::Act, FrameMapOptions::default())
+    };
+    let evaluation = evaluated(&detections)?;
+    let mut alike = everyone_alike(&detections);
+    config.link.linking().link(&mut alike);
+    let alike_map = evaluated(&alike)?.video_map.over(&[0.5]).map(|map| map.by(Convention::Act));
     let over = |thresholds: &[f64]| evaluation.video_map.over(thresholds).map(|map| map.by(Convention::Act));
     for (name, value) in [
         ("video_map_20", over(&[0.2])),
@@ -212,6 +218,8 @@ fn detect_test(
     ] {
         values.insert(format!("test_{name}"), value.map_or(Value::Null, finite));
     }
+    values.insert("alike_video_map_50".into(), alike_map.map_or(Value::Null, finite));
+    values.insert("alike_instance_ap".into(), finite(instance_ap(&alike, &dataset.truth)));
     Ok(())
 }
 
@@ -221,12 +229,15 @@ fn text(values: &Map<String, Value>) -> String {
     for (name, key) in [
         ("validation: videos classified", "val_top1"),
         ("test: videos classified", "test_top1"),
+        ("  always the most frequent class", "constant_top1"),
         ("  video-mAP at overlap 0.2", "test_video_map_20"),
         ("  video-mAP at overlap 0.5", "test_video_map_50"),
         ("  video-mAP at overlap 0.75", "test_video_map_75"),
         ("  video-mAP at overlaps 0.5 to 0.95", "test_video_map_50_95"),
         ("  frame-mAP at overlap 0.5", "test_frame_map_50"),
         ("  average precision of single people", "test_instance_ap"),
+        ("  video-mAP at 0.5, everyone alike", "alike_video_map_50"),
+        ("  precision of people, everyone alike", "alike_instance_ap"),
     ] {
         lines.extend(percent(key).map(|value| format!("{name:<40}{value:6.2} %")));
     }
