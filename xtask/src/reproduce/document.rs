@@ -96,9 +96,10 @@ fn set_blocks(set: &SetReport) -> Result<Vec<Block>> {
     let mut blocks = vec![
         Block::Heading(2, set.title.clone()),
         Block::Text(format!(
-            "{} epochs; guidance of strength alpha = {} unless said otherwise; judged by {}.",
+            "{} epochs; guidance of strength alpha = {}, of the norm {}, unless said otherwise; judged by {}.",
             set.epochs,
             set.alpha,
+            set.norm,
             set.headline.phrase()
         )),
     ];

@@ -40,6 +40,7 @@ pub(crate) fn assemble(set: &SetPlan, results: &Results, trainer: &Trainer) -> S
         title: set.title.into(),
         headline: set.headline,
         alpha: set.alpha,
+        norm: set.norm.to_string(),
         epochs: set.epochs,
         experiments: experiments.collect(),
         pictures: pictures(set, results, &trainer.out),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 
 use super::report::Metric;
-use super::train::{Lazy, Mask, Run, Samples, Synth, Task};
+use super::train::{Lazy, Mask, Norm, Run, Samples, Synth, Task};
 
 /// The image sets, in the order of the report.
 const SETS: [Set; 9] = [
@@ -16,6 +16,7 @@ const SETS: [Set; 9] = [
         images: Images::Drawn,
         headline: Metric::WorstGroup,
         alpha: 10.0,
+        norm: Norm::SquaredL2,
         full: Budget { epochs: 16, seeds: 7, sweep_seeds: 3 },
         quick: Some(Budget { epochs: 12, seeds: 3, sweep_seeds: 3 }),
         by_name: false,
@@ -34,6 +35,7 @@ const SETS: [Set; 9] = [
         },
         headline: Metric::Top1,
         alpha: 1.0,
+        norm: Norm::SquaredL2,
         full: Budget { epochs: 15, seeds: 3, sweep_seeds: 3 },
         quick: None,
         by_name: false,
@@ -52,6 +54,7 @@ const SETS: [Set; 9] = [
         },
         headline: Metric::Balanced,
         alpha: 0.05,
+        norm: Norm::SquaredL2,
         full: Budget { epochs: 30, seeds: 3, sweep_seeds: 3 },
         quick: None,
         by_name: false,
@@ -70,6 +73,7 @@ const SETS: [Set; 9] = [
         },
         headline: Metric::Top1,
         alpha: 0.05,
+        norm: Norm::SquaredL2,
         full: Budget { epochs: 30, seeds: 3, sweep_seeds: 3 },
         quick: None,
         by_name: false,
@@ -88,6 +92,7 @@ const SETS: [Set; 9] = [
         },
         headline: Metric::Top1,
         alpha: 0.05,
+        norm: Norm::SquaredL2,
         full: Budget { epochs: 30, seeds: 3, sweep_seeds: 3 },
         quick: None,
         by_name: false,
@@ -102,6 +107,7 @@ const SETS: [Set; 9] = [
         images: Images::Drawn,
         headline: Metric::V2,
         alpha: 0.1,
+        norm: Norm::Relative,
         full: Budget { epochs: 20, seeds: 3, sweep_seeds: 3 },
         quick: None,
         by_name: true,
@@ -120,6 +126,7 @@ const SETS: [Set; 9] = [
         },
         headline: Metric::V2,
         alpha: 0.05,
+        norm: Norm::SquaredL2,
         full: Budget { epochs: 50, seeds: 3, sweep_seeds: 3 },
         quick: None,
         by_name: true,
@@ -134,6 +141,7 @@ const SETS: [Set; 9] = [
         images: Images::Drawn,
         headline: Metric::VideoMap50,
         alpha: 0.0003,
+        norm: Norm::Relative,
         full: Budget { epochs: 60, seeds: 3, sweep_seeds: 3 },
         quick: None,
         by_name: true,
@@ -148,6 +156,7 @@ const SETS: [Set; 9] = [
         images: Images::Files { folders: &["ucf101-24", "UCF101-24"], marker: "train.jsonl", beside: None },
         headline: Metric::VideoMap50,
         alpha: 0.05,
+        norm: Norm::SquaredL2,
         full: Budget { epochs: 40, seeds: 3, sweep_seeds: 3 },
         quick: None,
         by_name: true,
@@ -176,6 +185,7 @@ struct Set {
     /// What the experiments are judged by.
     headline: Metric,
     alpha: f64,
+    norm: Norm,
     full: Budget,
     /// None: left out of `--quick`, unless asked for by name.
     quick: Option<Budget>,
@@ -299,6 +309,7 @@ pub(crate) struct SetPlan {
     pub(crate) title: &'static str,
     pub(crate) headline: Metric,
     pub(crate) alpha: f64,
+    pub(crate) norm: Norm,
     pub(crate) epochs: usize,
     /// Whether the masks experiment expects wrong masks above no guidance.
     pub(crate) wrong_masks_help: bool,
@@ -355,6 +366,7 @@ impl Set {
             title: self.title,
             headline: self.headline,
             alpha: self.alpha,
+            norm: self.norm,
             epochs: budget.epochs,
             wrong_masks_help: self.wrong_masks_help,
             experiments: experiments.iter().map(|&e| (e, self.rows(e, scale, budget))).collect(),
@@ -443,7 +455,11 @@ impl Set {
     }
 
     fn mixed(&self, synth: Synth, alpha: f64, epochs: usize) -> Run {
-        Run { recipe: self.recipe(Some(synth)), ..Run::mixes(self.dataset, synth, alpha, epochs, 0) }
+        Run {
+            recipe: self.recipe(Some(synth)),
+            norm: self.norm,
+            ..Run::mixes(self.dataset, synth, alpha, epochs, 0)
+        }
     }
 
     /// Published settings for photographs and for videos. Those of CutMix are its own.

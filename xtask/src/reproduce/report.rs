@@ -67,6 +67,8 @@ pub(crate) struct SetReport {
     pub(crate) title: String,
     pub(crate) headline: Metric,
     pub(crate) alpha: f64,
+    /// What guidance makes small: the flag's value.
+    pub(crate) norm: String,
     pub(crate) epochs: usize,
     pub(crate) experiments: Vec<ExperimentReport>,
     pub(crate) pictures: Vec<Picture>,
@@ -358,6 +360,7 @@ pub(crate) mod made_up {
                 title: "Embedded set: animals with a spurious cue".into(),
                 headline: metric,
                 alpha: 0.1,
+                norm: "squared-l2".into(),
                 epochs: 12,
                 experiments: vec![
                     experiment(

@@ -33,6 +33,24 @@ impl fmt::Display for Mask {
     }
 }
 
+/// What guidance makes small of the gradient outside the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Norm {
+    /// Its sum of squares: the paper's.
+    SquaredL2,
+    /// That as a share of the sum over all of the input.
+    Relative,
+}
+
+impl fmt::Display for Norm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Norm::SquaredL2 => "squared-l2",
+            Norm::Relative => "relative",
+        })
+    }
+}
+
 /// Which steps or samples are guided; as strongly in all.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Lazy {
@@ -137,6 +155,7 @@ pub(crate) struct Run {
     pub(crate) samples: Samples,
     /// Strength of the guidance; 0 trains without.
     pub(crate) alpha: f64,
+    pub(crate) norm: Norm,
     pub(crate) mask: Mask,
     /// Area of the target region, as a multiple of the extracted one's.
     pub(crate) mask_area: f64,
@@ -154,6 +173,7 @@ impl Run {
             recipe: None,
             samples: Samples::Originals,
             alpha: 0.0,
+            norm: Norm::SquaredL2,
             mask: Mask::True,
             mask_area: 1.0,
             lazy: Lazy::Never,
@@ -179,15 +199,35 @@ impl Run {
         Self { task, samples, alpha, ..Self::baseline(dataset, epochs, seed) }
     }
 
+    /// The norm that guides, if it is not the paper's.
+    fn uncommon_norm(&self) -> Option<Norm> {
+        (self.alpha > 0.0 && self.norm != Norm::SquaredL2).then_some(self.norm)
+    }
+
     /// A name that no other run has, fit for a folder.
     pub(crate) fn name(&self) -> String {
-        let Self { dataset, task: _, recipe: _, samples, alpha, mask, mask_area, lazy, epochs, seed } = self;
+        let Self {
+            dataset,
+            task: _,
+            recipe: _,
+            samples,
+            alpha,
+            norm: _,
+            mask,
+            mask_area,
+            lazy,
+            epochs,
+            seed,
+        } = self;
+        let norm = self.uncommon_norm().map(|norm| format!("-{norm}")).unwrap_or_default();
         let lazy = match lazy {
             Lazy::Never => String::new(),
             Lazy::EverySteps(steps) => format!("-every{steps}"),
             Lazy::Fraction(share) => format!("-fraction{share}"),
         };
-        format!("{dataset}-{samples}-alpha{alpha}-{mask}-area{mask_area}{lazy}-epochs{epochs}-seed{seed}")
+        format!(
+            "{dataset}-{samples}-alpha{alpha}{norm}-{mask}-area{mask_area}{lazy}-epochs{epochs}-seed{seed}"
+        )
     }
 }
 
@@ -202,7 +242,7 @@ impl PartialOrd for Run {
 /// Seed by seed, so that an early look at the runs finds every experiment begun.
 impl Ord for Run {
     fn cmp(&self, other: &Self) -> Ordering {
-        let order = |run: &Self| (run.seed, run.dataset, run.samples, run.mask, run.epochs);
+        let order = |run: &Self| (run.seed, run.dataset, run.samples, run.mask, run.epochs, run.norm);
         order(self)
             .cmp(&order(other))
             .then(self.alpha.total_cmp(&other.alpha))
@@ -299,6 +339,9 @@ impl Trainer {
             }
         }
         command.args(["--alpha", &run.alpha.to_string(), "--mask", &run.mask.to_string()]);
+        if let Some(norm) = run.uncommon_norm() {
+            command.args(["--norm", &norm.to_string()]);
+        }
         if run.mask_area != 1.0 {
             command.args(["--mask-area", &run.mask_area.to_string()]);
         }
@@ -396,6 +439,13 @@ mod tests {
              --synth cutmix --alpha 0.05 --mask true --epochs 15 --seed 1 --threads 1 --batch 32 \
              --out reproduce/runs/cub-localization-cutmix-alpha0.05-true-area1-epochs15-seed1 --json"
         );
+        let relative = Run { norm: Norm::Relative, ..run.clone() };
+        let line = trainer("x").command_to_repeat(&relative);
+        assert!(
+            line.contains("--mask true --norm relative --epochs") && line.contains("alpha0.05-relative-true")
+        );
+        let line = trainer("x").command_to_repeat(&Run { alpha: 0.0, ..relative });
+        assert!(!line.contains("relative"), "what guides nothing has no norm: {line}");
         let alone = Run { samples: Samples::Originals, recipe: Some("recipes/wsol/cub.toml"), ..run };
         let line = process::shell_line(&trainer("x").command(&alone));
         assert!(line.contains("--config checkout/recipes/wsol/cub.toml"), "{line}");
@@ -425,6 +475,7 @@ mod tests {
         let others = [
             Run { seed: 4, ..run.clone() },
             Run { alpha: 0.5, ..run.clone() },
+            Run { norm: Norm::Relative, ..run.clone() },
             Run { mask: Mask::Full, ..run.clone() },
             Run { mask_area: 0.9, ..run.clone() },
             Run { lazy: Lazy::EverySteps(2), ..run.clone() },
