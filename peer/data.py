@@ -71,7 +71,8 @@ def puzzlemix(images, saliency, labels, side=16, beta=1.2, gamma=0.5, eta=0.2, n
     prior = -eta / side**2 * np.log(prior + 1e-8)
     z = torch.empty(n, side, side)
     for i in range(n):
-        z[i] = torch.from_numpy(labelled(salient, colours, i, int(partner[i]), side, beta, gamma, prior))
+        unary, weights = energy(salient, colours, i, int(partner[i]), side, beta, gamma, prior)
+        z[i] = torch.from_numpy(1 - swapped(unary, weights).astype(np.float32) / 2)
     places = torch.arange(side * side)
     place = torch.stack([places // side, places % side], 1).float()
     distance = ((place[:, None] - place[None]) ** 2).sum(-1) * t_eps / (side - 1) ** 2
@@ -81,10 +82,8 @@ def puzzlemix(images, saliency, labels, side=16, beta=1.2, gamma=0.5, eta=0.2, n
     return masks * moved + (1 - masks) * other, masks, labels, labels[partner]
 
 
-def labelled(salient, colours, i, j, side, beta, gamma, prior):
-    """The share of image i in each block: 1, 1/2 or 0."""
-    import gco
-
+def energy(salient, colours, i, j, side, beta, gamma, prior):
+    """Of mixing images i and j: costs of each block's labels, and weights of its borders with the next below and beside."""
     fine = colours.shape[2] // side
     beta = beta / (16 * side)
 
@@ -104,13 +103,19 @@ def labelled(salient, colours, i, j, side, beta, gamma, prior):
         cost1[second] += (d01 + d11) / 2
         cost0[second] += (d10 + d00) / 2
         weights.append(beta + (d10 + d01 - d11 - d00) / 2)
-    unary = np.stack([cost1 + prior[0], (cost1 + cost0) / 2 + prior[1], cost0 + prior[2]], -1)
+    return np.stack([cost1 + prior[0], (cost1 + cost0) / 2 + prior[1], cost0 + prior[2]], -1), weights
+
+
+def swapped(unary, weights):
+    """Labels of least energy as an alpha-beta swap finds them: 0 where all is image i, 2 where all is image j."""
+    import gco
+
     steps = np.arange(3) / 2
     between = (steps[:, None] - steps[None]) ** 2
     # Integers of the authors' scale; pyGCO has no others.
-    unary, *weights = ((1000 * side**2 * costs).astype(np.int32) for costs in (unary, *weights))
+    unary, *weights = ((1000 * len(unary) ** 2 * costs).astype(np.int32) for costs in (unary, *weights))
     label = gco.cut_grid_graph(unary, between.astype(np.float32), *weights, n_iter=-1, algorithm="swap")
-    return 1 - label.reshape(side, side).astype(np.float32) / 2
+    return label.reshape(unary.shape[:2])
 
 
 def transported(images, salient, shown, distance, block):

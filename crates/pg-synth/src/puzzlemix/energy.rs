@@ -264,6 +264,55 @@ mod tests {
         assert!(worse > 5, "swaps are no solver of this: {worse}");
     }
 
+    /// An instance of `peer/puzzlemix.py`, and what pyGCO, which is the authors' solver, found of it.
+    #[derive(serde::Deserialize)]
+    struct Swapped {
+        side: usize,
+        power: i32,
+        seed: u64,
+        labels: String,
+        energy: f64,
+    }
+
+    impl Swapped {
+        fn instance(&self) -> Energy {
+            let mut numbers = (0..).map(|k| {
+                let mut x = (self.seed << 32).wrapping_add(k).wrapping_add(0x9E37_79B9_7F4A_7C15);
+                x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+                x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+                ((x ^ (x >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+            });
+            let (side, fine, channels) = (self.side, 2, 3);
+            let alpha = numbers.next().unwrap();
+            let saliency = [(); 2].map(|()| {
+                let raw: Vec<f64> = numbers.by_ref().take(side * side).map(|v| v.powi(self.power)).collect();
+                let total: f64 = raw.iter().sum();
+                raw.iter().map(|v| v / total).collect()
+            });
+            let [one, two] = saliency.map(|saliency| {
+                let cells = channels * (side * fine).pow(2);
+                Blocks { saliency, colours: numbers.by_ref().take(cells).collect(), channels, fine }
+            });
+            energy([&one, &two], side, &Weights { beta: 1.2, gamma: 0.5, eta: 0.2, alpha })
+        }
+    }
+
+    #[test]
+    fn the_authors_solver_never_finds_less() {
+        let instances: Vec<Swapped> = serde_json::from_str(include_str!("swaps.json")).unwrap();
+        let mut worse = 0;
+        for swapped in &instances {
+            let energy = swapped.instance();
+            let labels: Vec<u8> = swapped.labels.bytes().map(|digit| digit - b'0').collect();
+            let (exact, found) = (energy.of(&energy.minimum()), energy.of(&labels));
+            // Their energy is ours.
+            assert!((found - swapped.energy).abs() < 1e-12, "{found} is not {}", swapped.energy);
+            assert!(exact <= found + 1e-12, "{exact} > {found}");
+            worse += u32::from(exact < found - 1e-9);
+        }
+        assert_eq!((instances.len(), worse), (80, 14), "in some, swaps end too early");
+    }
+
     #[test]
     fn the_energy_is_the_published_one() {
         // Two blocks a side, one cell each, one channel; image 1 is white, image 2 black with a white corner.
