@@ -15,7 +15,8 @@ pub enum Norm {
     /// Sum of absolute values.
     L1,
     /// The squared L2 norm of the weighted gradients of a sample as a share of that of the whole gradients, in [0, 1] for
-    /// masks of 0 and 1. It has no scale: to score flatly does not lessen it, only to look elsewhere does.
+    /// masks of 0 and 1. Not the paper's. It has no scale: to score flatly does not lessen it, only to look elsewhere does. A mask
+    /// without a target leaves it constant.
     Relative,
 }
 
