@@ -6,7 +6,7 @@ use pg_models::Model;
 use serde::{Deserialize, Serialize};
 
 use crate::choices::{MaskKind, NormName, ScoreName, StrategyName};
-use crate::error::{SettingsError, ensure};
+use crate::error::{SettingsError, ensure, idle};
 
 /// What may be said of guidance.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
@@ -81,6 +81,13 @@ impl GuidanceConfig {
         if self.every > 1 && self.fraction < 1.0 {
             return Err(SettingsError::Exclusive { flag: "every", other: "fraction" });
         }
+        let is_constant = self.norm == NormName::Relative && self.mask == MaskKind::Full;
+        idle(
+            is_constant,
+            "mask full",
+            "with --norm relative: a share of all is always 1",
+            "take another norm",
+        )?;
         Ok(())
     }
 

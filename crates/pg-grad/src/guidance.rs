@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::input_gradient::{Score, input_gradient};
 use crate::lazy::Lazy;
-use crate::provenance::{Provenance, at_least_f32};
+use crate::provenance::Provenance;
 use candle_core::{Tensor, Var};
 
 /// The norm of a weighted input gradient.
@@ -14,9 +14,9 @@ pub enum Norm {
     SquaredL2,
     /// Sum of absolute values.
     L1,
-    /// The squared L2 norm of the weighted gradients of a sample as a share of that of the whole gradients, in [0, 1] for
-    /// masks of 0 and 1. Not the paper's. It has no scale: to score flatly does not lessen it, only to look elsewhere does. A mask
-    /// without a target leaves it constant.
+    /// The squares of a sample's weighted gradients as a share of those of its whole gradients, in [0, 1]. Not the paper's.
+    /// It has no scale: to score flatly does not lessen it, only to look elsewhere does. Of a mask without a target it is
+    /// always 1. By finite difference it is less exact where the gradients of a batch differ in size by orders of magnitude.
     Relative,
 }
 
@@ -26,7 +26,8 @@ pub enum Reduction {
     /// Sum over the elements of a sample, mean over the batch: the scale does not depend on the batch size.
     #[default]
     SumElementsMeanBatch,
-    /// Mean over everything: smaller than the default by the number of elements of a sample.
+    /// Mean over everything: smaller than the default by the number of elements of a sample. Of [`Norm::Relative`], which has
+    /// one number a sample, the default.
     Mean,
     /// Sum over everything.
     Sum,
@@ -136,47 +137,59 @@ impl Guidance {
     /// # Errors
     /// If the shapes do not fit.
     pub fn loss_of_gradients(&self, gradients: &[Tensor], provenance: &Provenance) -> Result<Tensor> {
-        let residuals = provenance.residuals(gradients)?;
-        let norms = match self.norm {
-            Norm::SquaredL2 => of_samples(&residuals, Tensor::sqr)?,
-            // Not candle's abs, whose derivative at 0 is 1.
-            Norm::L1 => of_samples(&residuals, |residual| residual * residual.detach().sign()?)?,
-            Norm::Relative => {
-                let whole = gradients.iter().map(at_least_f32).collect::<Result<Vec<_>>>()?;
-                let whole = (of_samples(&whole, Tensor::sqr)? + NO_GRADIENT)?;
-                (of_samples(&residuals, Tensor::sqr)? / whole)?
-            }
-        };
+        if self.norm == Norm::Relative {
+            return self.relative_loss(gradients, provenance);
+        }
+        let mut total: Option<Tensor> = None;
+        for residual in provenance.residuals(gradients)? {
+            let elements = match self.norm {
+                // Not candle's abs, whose derivative at 0 is 1.
+                Norm::L1 => (&residual * residual.detach().sign()?)?,
+                _ => residual.sqr()?,
+            };
+            let count = match self.reduction {
+                Reduction::SumElementsMeanBatch => residual.dim(0)?,
+                Reduction::Mean => residual.elem_count(),
+                Reduction::Sum => 1,
+            };
+            let norm = (elements.sum_all()? / count.max(1) as f64)?;
+            total = Some(match total {
+                Some(total) => (total + norm)?,
+                None => norm,
+            });
+        }
+        total.ok_or_else(no_source)
+    }
+
+    fn relative_loss(&self, gradients: &[Tensor], provenance: &Provenance) -> Result<Tensor> {
+        let elsewhere = squares(&provenance.residuals(gradients)?)?;
+        let whole = squares(&provenance.guided_gradients(gradients)?)?;
+        let shares = (elsewhere / (whole + LEAST_SQUARES)?)?;
         let count = match self.reduction {
-            Reduction::SumElementsMeanBatch => norms.elem_count(),
-            // What is relative to the elements of a sample has no mean over them.
-            Reduction::Mean if self.norm == Norm::Relative => norms.elem_count(),
-            Reduction::Mean => residuals[0].elem_count(),
+            Reduction::SumElementsMeanBatch | Reduction::Mean => shares.elem_count(),
             Reduction::Sum => 1,
         };
-        Ok((norms.sum_all()? / count.max(1) as f64)?)
+        Ok((shares.sum_all()? / count.max(1) as f64)?)
     }
 }
 
-/// Beside a squared norm of this size none is seen; its square is no zero in f32.
-const NO_GRADIENT: f64 = 1e-15;
+/// Added to a divisor, so that a sample without gradient has a share of 0. The derivative of a division has its square,
+/// which f32 still holds.
+const LEAST_SQUARES: f64 = 1e-15;
 
-/// The sum of the `elements` of all tensors, sample by sample: (n,).
-fn of_samples(
-    tensors: &[Tensor],
-    elements: impl Fn(&Tensor) -> candle_core::Result<Tensor>,
-) -> Result<Tensor> {
+/// The sum of squares over all tensors, sample by sample: (n,).
+fn squares(tensors: &[Tensor]) -> Result<Tensor> {
     let mut total: Option<Tensor> = None;
     for tensor in tensors {
-        let sums = elements(tensor)?.flatten_from(1)?.sum(1)?;
+        let sums = tensor.sqr()?.flatten_from(1)?.sum(1)?;
         total = Some(match total {
             Some(total) => (total + sums)?,
             None => sums,
         });
     }
-    total.ok_or_else(|| Error::Shape {
-        what: "provenance",
-        actual: vec![0],
-        expected: "at least one source".to_string(),
-    })
+    total.ok_or_else(no_source)
+}
+
+fn no_source() -> Error {
+    Error::Shape { what: "provenance", actual: vec![0], expected: "at least one source".to_string() }
 }

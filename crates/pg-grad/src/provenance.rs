@@ -103,6 +103,17 @@ impl Provenance {
         Ok(vec![sum])
     }
 
+    /// The whole gradients of those sources of each sample that have a region elsewhere; 0 for the others.
+    pub(crate) fn guided_gradients(&self, gradients: &[Tensor]) -> Result<Vec<Tensor>> {
+        let sources = self.sources.iter().zip(gradients);
+        let guided = sources.map(|(source, g)| {
+            let (g, elsewhere) = (at_least_f32(g)?, source.elsewhere.flatten_from(1)?);
+            let is_guided = elsewhere.sum(1)?.gt(0f64)?.to_dtype(g.dtype())?;
+            Ok(g.broadcast_mul(&per_sample(&is_guided, &g)?)?)
+        });
+        guided.collect()
+    }
+
     /// Of `samples` of a batch of `n`, or of all, those that have a non-target region, in ascending order.
     pub(crate) fn guided(&self, n: usize, samples: Option<&[u32]>) -> Result<Vec<u32>> {
         for source in &self.sources {

@@ -295,11 +295,16 @@ fn a_divided_batch_has_the_loss_and_the_gradient_of_the_whole() {
     for (provenance, turns) in
         [(soft(DType::F64), vec![&Turn::ALL, &some]), (hard(DType::F64), vec![&Turn::ALL, &some, &none])]
     {
-        for (turn, reduction) in turns.into_iter().flat_map(|turn| {
-            [Reduction::SumElementsMeanBatch, Reduction::Mean, Reduction::Sum].map(|r| (turn, r))
-        }) {
+        let options = [
+            (Norm::SquaredL2, Reduction::SumElementsMeanBatch),
+            (Norm::SquaredL2, Reduction::Mean),
+            (Norm::SquaredL2, Reduction::Sum),
+            (Norm::Relative, Reduction::SumElementsMeanBatch),
+            (Norm::Relative, Reduction::Sum),
+        ];
+        for (turn, (norm, reduction)) in turns.into_iter().flat_map(|turn| options.map(|o| (turn, o))) {
             let step = |independent_samples| {
-                let guidance = Guidance { reduction, independent_samples, ..Guidance::new(3.0) };
+                let guidance = Guidance { norm, reduction, independent_samples, ..Guidance::new(3.0) };
                 let rows = std::cell::Cell::new(0);
                 let network = |x: &Tensor, _| {
                     rows.set(rows.get() + x.dim(0)?);
@@ -440,6 +445,50 @@ fn the_relative_norm_has_no_scale() {
             assert!(along.abs() < 1e-8, "{scale}: {along}");
         }
         assert_eq!(found(reduction, 0.0), (0.0, 0.0));
+    }
+}
+
+/// Of three sources one is missing: its class has a gradient, which is nobody's.
+#[test]
+fn a_source_that_guides_nothing_has_no_part_in_a_share() {
+    let (weight, x) = (Var::from_tensor(&random(&[3, 5], 1)).unwrap(), random(&[2, 5], 2));
+    let x = Var::from_tensor(&x).unwrap();
+    let source = |class: u32, elsewhere: [f64; 5]| Source {
+        classes: Tensor::new(&[class, class], &Device::Cpu).unwrap(),
+        elsewhere: Tensor::new(&[elsewhere, elsewhere], &Device::Cpu).unwrap(),
+    };
+    let two = [source(0, [0.0, 0.0, 1.0, 1.0, 1.0]), source(1, [1.0, 1.0, 0.0, 0.0, 0.0])];
+    let three = [&two[..], &[source(2, [0.0; 5])]].concat();
+    let [two, three] = [two.to_vec(), three].map(|sources| {
+        let logits = linear(&x, &weight, None).unwrap();
+        let guidance = Guidance { norm: Norm::Relative, ..Guidance::new(1.0) };
+        let loss = guidance.loss(&logits, &x, &Provenance::weighted(sources).unwrap()).unwrap();
+        loss.to_scalar::<f64>().unwrap()
+    });
+    assert!(two > 0.1 && (two - three).abs() < 1e-15, "{two} {three}");
+}
+
+#[test]
+fn a_sample_without_gradient_is_no_nan_in_single_precision() {
+    let weight = Var::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap();
+    // A rectifier that passes nothing of the second sample.
+    let x = Tensor::new(&[[1f32, 1.0], [-1.0, -1.0]], &Device::Cpu).unwrap();
+    let label = Tensor::new(&[0u32, 0], &Device::Cpu).unwrap();
+    let mask = Tensor::new(&[[1f32, 0.0], [1.0, 0.0]], &Device::Cpu).unwrap();
+    let provenance =
+        Provenance::edited(&label, &mask, &Tensor::new(&[1f32, 1.0], &Device::Cpu).unwrap()).unwrap();
+    for strategy in [Strategy::Exact, Strategy::FiniteDifference { step: Strategy::DEFAULT_STEP }] {
+        let guidance = Guidance { norm: Norm::Relative, strategy, ..Guidance::new(1.0) };
+        let network = |x: &Tensor, _| linear(&relu(x)?, &weight, None);
+        let nothing = |z: &Tensor| z.sum_all()? * 0.0;
+        let step = guidance.step(&x, &provenance, Some(&Turn::ALL), network, nothing).unwrap();
+        // 2^2 of 1^2 + 2^2 of the first, nothing of the second.
+        assert!((step.loss_pg.unwrap() - 0.4).abs() < 1e-6, "{:?}", step.loss_pg);
+        let gradient = f64s(step.gradients.get(&weight).unwrap());
+        // d (w2^2 / (w1^2 + w2^2)) / dw = 2 w1 w2 / 25 (-w2, w1), half of it as a mean of two.
+        for (found, expected) in gradient.iter().zip([-0.16, 0.08, 0.0, 0.0]) {
+            assert!((found - expected).abs() < 1e-3, "{strategy:?}: {gradient:?}");
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pg_cli::choices::{OptimizerName, ScoreName};
+use pg_cli::choices::{NormName, OptimizerName, ScoreName};
 use pg_cli::{
     GuidanceConfig, GuidanceSettings, OptimisationConfig, OptimisationDefaults, OptimisationSettings,
     SettingsError, choices, ensure, idle,
@@ -321,6 +321,9 @@ impl Config {
                 }
             }
         }
+        if self.guidance.norm == NormName::Relative && self.mix.grad_features != GradFeatures::All {
+            return Err(SettingsError::Exclusive { flag: "norm relative", other: "grad-features xy" });
+        }
         let (when, advice) =
             ("without --synth batchmix: clips that are not mixed have no provenance", "add it");
         idle(guides && !self.mix.mixes(), "alpha", when, advice)?;
@@ -401,6 +404,7 @@ impl Config {
 mod tests {
     use super::*;
     use crate::linking::{LinkingName, TrimSmoothing};
+    use pg_cli::choices::MaskKind;
 
     fn resolve(change: impl Fn(&mut Settings)) -> Result<Config, String> {
         let mut settings = Settings::default();
@@ -493,6 +497,18 @@ mod tests {
             s.loss = Some(Loss::CrossEntropy);
         });
         assert!(exclusive.unwrap_err().contains("--target unmix"));
+        let relative = |change: fn(&mut Settings)| {
+            let settings = resolve(|s| {
+                (s.synth, s.guidance.alpha) = (Some(SynthName::Batchmix), Some(0.1));
+                s.guidance.norm = Some(NormName::Relative);
+                change(s);
+            });
+            settings.unwrap_err()
+        };
+        let full = relative(|s| s.guidance.mask = Some(MaskKind::Full));
+        assert!(full.starts_with("--mask full does nothing with --norm relative"), "{full}");
+        let xy = relative(|s| s.grad_features = Some(GradFeatures::Xy));
+        assert_eq!(xy, "--norm relative and --grad-features xy exclude each other");
         let missing = error(|s| s.source.data = vec!["a".into()]);
         assert!(missing.starts_with("--label-map is missing"), "{missing}");
     }

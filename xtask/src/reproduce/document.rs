@@ -34,10 +34,12 @@ pub(crate) struct Table {
 }
 
 /// Metrics of the first table of an experiment.
-const ACCURACIES: [Metric; 13] = [
+const ACCURACIES: [Metric; 15] = [
     Metric::VideoMap50,
+    Metric::AlikeVideoMap50,
     Metric::VideoMap20,
     Metric::InstanceAp,
+    Metric::AlikeInstanceAp,
     Metric::V2,
     Metric::BoxAcc30,
     Metric::BoxAcc50,
@@ -96,10 +98,10 @@ fn set_blocks(set: &SetReport) -> Result<Vec<Block>> {
     let mut blocks = vec![
         Block::Heading(2, set.title.clone()),
         Block::Text(format!(
-            "{} epochs; guidance of strength alpha = {}, of the norm {}, unless said otherwise; judged by {}.",
+            "{} epochs; guidance by `--norm {} --alpha {}` unless said otherwise; judged by {}.",
             set.epochs,
-            set.alpha,
             set.norm,
+            set.alpha,
             set.headline.phrase()
         )),
     ];

@@ -152,13 +152,15 @@ pub(crate) enum Metric {
     BoxAcc70,
     VideoMap20,
     VideoMap50,
+    AlikeVideoMap50,
     InstanceAp,
+    AlikeInstanceAp,
     LeakRatio,
     Seconds,
 }
 
 impl Metric {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Top1,
         Self::Balanced,
         Self::WorstGroup,
@@ -174,7 +176,9 @@ impl Metric {
         Self::BoxAcc70,
         Self::VideoMap20,
         Self::VideoMap50,
+        Self::AlikeVideoMap50,
         Self::InstanceAp,
+        Self::AlikeInstanceAp,
         Self::LeakRatio,
         Self::Seconds,
     ];
@@ -197,7 +201,9 @@ impl Metric {
             Self::BoxAcc70 => "overlap .7, %",
             Self::VideoMap20 => "video-mAP .2, %",
             Self::VideoMap50 => "video-mAP .5, %",
+            Self::AlikeVideoMap50 => "video-mAP .5 with everyone alike, %",
             Self::InstanceAp => "single people, AP, %",
+            Self::AlikeInstanceAp => "single people, AP, with everyone alike, %",
             Self::LeakRatio => "leak ratio",
             Self::Seconds => "seconds a run",
         }
@@ -239,7 +245,9 @@ impl Metric {
             Self::BoxAcc70 => outcome.test_box_acc_70,
             Self::VideoMap20 => outcome.test_video_map_20,
             Self::VideoMap50 => outcome.test_video_map_50,
+            Self::AlikeVideoMap50 => outcome.alike_video_map_50,
             Self::InstanceAp => outcome.test_instance_ap,
+            Self::AlikeInstanceAp => outcome.alike_instance_ap,
             Self::LeakRatio => outcome.leak_ratio,
             Self::Seconds => Some(outcome.seconds),
         }

@@ -199,9 +199,9 @@ impl Run {
         Self { task, samples, alpha, ..Self::baseline(dataset, epochs, seed) }
     }
 
-    /// The norm that guides, if it is not the paper's.
-    fn uncommon_norm(&self) -> Option<Norm> {
-        (self.alpha > 0.0 && self.norm != Norm::SquaredL2).then_some(self.norm)
+    /// The norm, if it is not the default.
+    fn said_norm(&self) -> Option<Norm> {
+        (self.norm != Norm::SquaredL2).then_some(self.norm)
     }
 
     /// A name that no other run has, fit for a folder.
@@ -219,7 +219,7 @@ impl Run {
             epochs,
             seed,
         } = self;
-        let norm = self.uncommon_norm().map(|norm| format!("-{norm}")).unwrap_or_default();
+        let norm = self.said_norm().map(|norm| format!("-{norm}")).unwrap_or_default();
         let lazy = match lazy {
             Lazy::Never => String::new(),
             Lazy::EverySteps(steps) => format!("-every{steps}"),
@@ -272,7 +272,9 @@ pub(crate) struct Outcome {
     pub(crate) test_box_acc_70: Option<f64>,
     pub(crate) test_video_map_20: Option<f64>,
     pub(crate) test_video_map_50: Option<f64>,
+    pub(crate) alike_video_map_50: Option<f64>,
     pub(crate) test_instance_ap: Option<f64>,
+    pub(crate) alike_instance_ap: Option<f64>,
     pub(crate) leak_ratio: Option<f64>,
     pub(crate) run_dir: PathBuf,
 }
@@ -339,7 +341,7 @@ impl Trainer {
             }
         }
         command.args(["--alpha", &run.alpha.to_string(), "--mask", &run.mask.to_string()]);
-        if let Some(norm) = run.uncommon_norm() {
+        if let Some(norm) = run.said_norm() {
             command.args(["--norm", &norm.to_string()]);
         }
         if run.mask_area != 1.0 {
@@ -444,8 +446,6 @@ mod tests {
         assert!(
             line.contains("--mask true --norm relative --epochs") && line.contains("alpha0.05-relative-true")
         );
-        let line = trainer("x").command_to_repeat(&Run { alpha: 0.0, ..relative });
-        assert!(!line.contains("relative"), "what guides nothing has no norm: {line}");
         let alone = Run { samples: Samples::Originals, recipe: Some("recipes/wsol/cub.toml"), ..run };
         let line = process::shell_line(&trainer("x").command(&alone));
         assert!(line.contains("--config checkout/recipes/wsol/cub.toml"), "{line}");

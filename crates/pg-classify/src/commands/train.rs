@@ -244,6 +244,7 @@ fn finish(
         ("loss_cls", finite(outcome.loss_cls)),
         ("loss_pg", finite(outcome.loss_pg)),
         ("alpha", json!(config.guidance.alpha)),
+        ("norm", json!(config.guidance.norm)),
         ("epochs", json!(outcome.epochs)),
         ("best_epoch", json!(outcome.best_epoch)),
         ("ending", json!(outcome.ending)),

@@ -167,6 +167,7 @@ fn finish(
         ("loss_cls", finite(outcome.loss_cls)),
         ("loss_pg", finite(outcome.loss_pg)),
         ("alpha", json!(config.guidance.alpha)),
+        ("norm", json!(config.guidance.norm)),
         ("epochs", json!(outcome.epochs)),
         ("best_epoch", json!(outcome.best_epoch)),
         ("ending", json!(outcome.ending)),
@@ -229,15 +230,15 @@ fn text(values: &Map<String, Value>) -> String {
     for (name, key) in [
         ("validation: videos classified", "val_top1"),
         ("test: videos classified", "test_top1"),
-        ("  always the most frequent class", "constant_top1"),
+        ("    with always the most frequent class", "constant_top1"),
         ("  video-mAP at overlap 0.2", "test_video_map_20"),
         ("  video-mAP at overlap 0.5", "test_video_map_50"),
+        ("    with everyone in a clip alike", "alike_video_map_50"),
         ("  video-mAP at overlap 0.75", "test_video_map_75"),
         ("  video-mAP at overlaps 0.5 to 0.95", "test_video_map_50_95"),
         ("  frame-mAP at overlap 0.5", "test_frame_map_50"),
         ("  average precision of single people", "test_instance_ap"),
-        ("  video-mAP at 0.5, everyone alike", "alike_video_map_50"),
-        ("  precision of people, everyone alike", "alike_instance_ap"),
+        ("    with everyone in a clip alike", "alike_instance_ap"),
     ] {
         lines.extend(percent(key).map(|value| format!("{name:<40}{value:6.2} %")));
     }

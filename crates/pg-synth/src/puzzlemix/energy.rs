@@ -143,7 +143,6 @@ fn seam(images: [&Blocks; 2], side: usize, (row, column): (usize, usize), vertic
 mod tests {
     use super::*;
     use proptest::prelude::{ProptestConfig, TestCaseError, prop_assert, proptest};
-    use rand::RngExt;
 
     fn assert_minimal(energy: &Energy) -> Result<(), TestCaseError> {
         let sites = energy.unary.len();
@@ -191,77 +190,12 @@ mod tests {
         }
     }
 
-    /// What the authors' solver does: from label 0 everywhere, the best exchange of two labels, exactly, until none helps.
-    fn by_swaps(energy: &Energy) -> Vec<u8> {
-        let z = |label: u8| 1.0 - f64::from(label) / 2.0;
-        let mut labels = vec![0; energy.unary.len()];
-        loop {
-            let before = energy.of(&labels);
-            for (alpha, beta) in [(0, 1), (0, 2), (1, 2)] {
-                let mut costs: Vec<[f64; 2]> = energy
-                    .unary
-                    .iter()
-                    .map(|unary| [unary[usize::from(alpha)], unary[usize::from(beta)]])
-                    .collect();
-                let swaps = |site: usize| labels[site] == alpha || labels[site] == beta;
-                for &(i, j, weight) in &energy.edges {
-                    for (site, fixed) in
-                        [(i, j), (j, i)].into_iter().filter(|&(site, fixed)| swaps(site) && !swaps(fixed))
-                    {
-                        for (cost, label) in costs[site].iter_mut().zip([alpha, beta]) {
-                            *cost += weight * (z(label) - z(labels[fixed])).powi(2);
-                        }
-                    }
-                }
-                let (source, sink) = (labels.len(), labels.len() + 1);
-                let mut network = Network::new(labels.len() + 2, 8 * labels.len());
-                for (site, [of_alpha, of_beta]) in costs.iter().enumerate() {
-                    let least = of_alpha.min(*of_beta);
-                    network.join(source, site, of_beta - least, 0.0);
-                    network.join(site, sink, of_alpha - least, 0.0);
-                }
-                for &(i, j, weight) in energy.edges.iter().filter(|&&(i, j, _)| swaps(i) && swaps(j)) {
-                    let weight = weight * (z(alpha) - z(beta)).powi(2);
-                    network.join(i, j, weight, weight);
-                }
-                let side = network.source_side(source, sink);
-                let swapped: Vec<u8> = (0..labels.len())
-                    .map(|site| {
-                        if !swaps(site) {
-                            labels[site]
-                        } else if side[site] {
-                            alpha
-                        } else {
-                            beta
-                        }
-                    })
-                    .collect();
-                if energy.of(&swapped) < energy.of(&labels) {
-                    labels = swapped;
-                }
-            }
-            if energy.of(&labels) >= before - 1e-12 {
-                return labels;
-            }
+    impl Energy {
+        fn truncated(&self, scale: f64) -> Self {
+            let unary = self.unary.iter().map(|costs| costs.map(|cost| (scale * cost).trunc()));
+            let edges = self.edges.iter().map(|&(i, j, weight)| (i, j, (scale * weight).trunc()));
+            Self { unary: unary.collect(), edges: edges.collect() }
         }
-    }
-
-    #[test]
-    fn swaps_never_find_less() {
-        let (mut worse, mut rng) = (0, pg_random::Seed(0).stream("energies", &[]));
-        for instance in 0..60 {
-            let side = [2, 4, 8, 16][instance % 4];
-            let sites = side * side;
-            let mut unary = || std::array::from_fn(|_| rng.random_range(0.0..2.0 / sites as f64));
-            let unary: Vec<[f64; 3]> = (0..sites).map(|_| unary()).collect();
-            let weights: Vec<f64> =
-                (0..2 * sites).map(|_| rng.random_range(0.0..1.0 / sites as f64)).collect();
-            let energy = grid(side, &unary, &weights);
-            let (exact, swapped) = (energy.of(&energy.minimum()), energy.of(&by_swaps(&energy)));
-            assert!(exact <= swapped + 1e-12, "{exact} > {swapped}");
-            worse += u32::from(exact < swapped - 1e-9);
-        }
-        assert!(worse > 5, "swaps are no solver of this: {worse}");
     }
 
     /// An instance of `peer/puzzlemix.py`, and what pyGCO, which is the authors' solver, found of it.
@@ -304,11 +238,14 @@ mod tests {
         for swapped in &instances {
             let energy = swapped.instance();
             let labels: Vec<u8> = swapped.labels.bytes().map(|digit| digit - b'0').collect();
-            let (exact, found) = (energy.of(&energy.minimum()), energy.of(&labels));
+            let found = energy.of(&labels);
             // Their energy is ours.
             assert!((found - swapped.energy).abs() < 1e-12, "{found} is not {}", swapped.energy);
+            let exact = energy.of(&energy.minimum());
             assert!(exact <= found + 1e-12, "{exact} > {found}");
-            worse += u32::from(exact < found - 1e-9);
+            // Of the integers that the authors' solver is given, rounding is no excuse.
+            let rounded = energy.truncated((1000 * swapped.side.pow(2)) as f64);
+            worse += u32::from(rounded.of(&rounded.minimum()) < rounded.of(&labels) - 1e-6);
         }
         assert_eq!((instances.len(), worse), (80, 14), "in some, swaps end too early");
     }
