@@ -106,9 +106,9 @@ const SETS: [Set; 9] = [
         title: "Embedded localisation set: animals anywhere, to be found without boxes",
         images: Images::Drawn,
         headline: Metric::V2,
-        alpha: 0.1,
+        alpha: 2.0,
         norm: Norm::Relative,
-        full: Budget { epochs: 20, seeds: 3, sweep_seeds: 3 },
+        full: Budget { epochs: 40, seeds: 3, sweep_seeds: 3 },
         quick: None,
         by_name: true,
         experiments: &[Experiment::Mixes, Experiment::Masks, Experiment::Convergence],
@@ -140,7 +140,7 @@ const SETS: [Set; 9] = [
         title: "Embedded skeletons: who acts, where and when, learnt from one label a clip",
         images: Images::Drawn,
         headline: Metric::VideoMap50,
-        alpha: 0.0003,
+        alpha: 0.3,
         norm: Norm::Relative,
         full: Budget { epochs: 60, seeds: 3, sweep_seeds: 3 },
         quick: None,
@@ -461,6 +461,10 @@ impl Set {
             rows.push(row(&name, without, self.mixed(synth, 0.0, epochs)));
             rows.push(row(&label::with_guidance(&name), with, self.mixed(synth, self.alpha, epochs)));
         }
+        if self.task == Task::Detection && matches!(self.images, Images::Drawn) {
+            let of_logits = Run { recipe: None, ..self.mixed(Synth::Batch, 0.0, epochs) };
+            rows.push(row(label::OF_LOGITS, None, of_logits));
+        }
         rows
     }
 
@@ -474,9 +478,11 @@ impl Set {
         if run.alpha > 0.0 { Run { norm: self.norm, ..run } } else { run }
     }
 
-    /// Published settings for photographs and for videos. Those of CutMix are its own.
+    /// Published settings for photographs and for videos, and the published network for skeletons that are drawn. Those of
+    /// CutMix are its own.
     fn recipe(&self, synth: Option<Synth>) -> Option<&'static str> {
         match (self.task, self.images, synth) {
+            (Task::Detection, Images::Drawn, _) => Some("recipes/stad/embedded-features.toml"),
             (Task::Classification, ..) | (_, Images::Drawn, _) => None,
             (Task::Localization, _, Some(Synth::Cut)) => Some("recipes/wsol/cub-vgg16-cutmix.toml"),
             (Task::Localization, ..) => Some("recipes/wsol/cub-vgg16-cam.toml"),
@@ -504,6 +510,7 @@ impl Set {
 pub(crate) mod label {
     pub(crate) const ALONE: &str = "images alone";
     pub(crate) const CLIPS_ALONE: &str = "clips alone";
+    pub(crate) const OF_LOGITS: &str = "batchmix, maxima of logits";
 
     /// A row beside the row `unguided`.
     pub(crate) fn with_guidance(unguided: &str) -> String {

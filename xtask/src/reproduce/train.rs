@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -206,19 +206,10 @@ impl Run {
 
     /// A name that no other run has, fit for a folder.
     pub(crate) fn name(&self) -> String {
-        let Self {
-            dataset,
-            task: _,
-            recipe: _,
-            samples,
-            alpha,
-            norm: _,
-            mask,
-            mask_area,
-            lazy,
-            epochs,
-            seed,
-        } = self;
+        let Self { dataset, task: _, recipe, samples, alpha, norm: _, mask, mask_area, lazy, epochs, seed } =
+            self;
+        let recipe = recipe.and_then(|path| Path::new(path).file_stem());
+        let recipe = recipe.map(|stem| format!("-{}", stem.display())).unwrap_or_default();
         let norm = self.said_norm().map(|norm| format!("-{norm}")).unwrap_or_default();
         let lazy = match lazy {
             Lazy::Never => String::new(),
@@ -226,7 +217,7 @@ impl Run {
             Lazy::Fraction(share) => format!("-fraction{share}"),
         };
         format!(
-            "{dataset}-{samples}-alpha{alpha}{norm}-{mask}-area{mask_area}{lazy}-epochs{epochs}-seed{seed}"
+            "{dataset}{recipe}-{samples}-alpha{alpha}{norm}-{mask}-area{mask_area}{lazy}-epochs{epochs}-seed{seed}"
         )
     }
 }
@@ -242,7 +233,8 @@ impl PartialOrd for Run {
 /// Seed by seed, so that an early look at the runs finds every experiment begun.
 impl Ord for Run {
     fn cmp(&self, other: &Self) -> Ordering {
-        let order = |run: &Self| (run.seed, run.dataset, run.samples, run.mask, run.epochs, run.norm);
+        let order =
+            |run: &Self| (run.seed, run.dataset, run.recipe, run.samples, run.mask, run.epochs, run.norm);
         order(self)
             .cmp(&order(other))
             .then(self.alpha.total_cmp(&other.alpha))
@@ -476,6 +468,7 @@ mod tests {
             Run { seed: 4, ..run.clone() },
             Run { alpha: 0.5, ..run.clone() },
             Run { norm: Norm::Relative, ..run.clone() },
+            Run { recipe: Some("recipes/stad/a.toml"), ..run.clone() },
             Run { mask: Mask::Full, ..run.clone() },
             Run { mask_area: 0.9, ..run.clone() },
             Run { lazy: Lazy::EverySteps(2), ..run.clone() },
