@@ -426,7 +426,11 @@ mod tests {
         };
         let (alone, mixed) = (config("ucf101-24.toml"), config("ucf101-24-batchmix.toml"));
         let count = std::fs::read_dir(folder).unwrap().count();
-        assert_eq!(count, 3, "two recipes and what is said of them");
+        assert_eq!(count, 4, "three recipes and what is said of them");
+        let features = folder.join("embedded-features.toml");
+        let drawn = pg_cli::over_file(&Settings::default(), &features).unwrap().resolve().unwrap();
+        let pooling = PoolingName::Embedding;
+        assert_eq!(drawn, Config { pooling, ..Settings::default().resolve().unwrap() });
 
         let published = (Loss::CrossEntropy, PoolingName::Embedding, 40);
         assert_eq!((alone.loss, alone.pooling, alone.optimisation.epochs), published);
