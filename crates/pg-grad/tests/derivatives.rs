@@ -132,6 +132,23 @@ proptest! {
     }
 
     #[test]
+    fn matmul_and_matmul_t_by_both_factors(batch in 0usize..3, m in 1usize..4, k in 1usize..4, n in 1usize..4, salt in 0u64..1000) {
+        let of = |rows: usize, cols: usize, salt| {
+            let shape = if batch == 0 { vec![rows, cols] } else { vec![batch, 2, rows, cols] };
+            random(&shape, salt)
+        };
+        check(&[of(m, k, salt), of(k, n, salt + 1)], |t| matmul(&t[0], &t[1])?.sqr());
+        check(&[of(m, k, salt), of(n, k, salt + 1)], |t| matmul_t(&t[0], &t[1])?.sqr());
+    }
+
+    #[test]
+    fn split_heads_and_merge_heads_by_input(n in 1usize..3, tokens in 1usize..4, heads in 1usize..3, width in 1usize..3, part in 0usize..3, salt in 0u64..1000) {
+        let x = random(&[n, tokens, 3 * heads * width], salt);
+        check(&[x], |t| split_heads(&t[0], (part, 3), heads, 0.5)?.sqr());
+        check(&[random(&[n, heads, tokens, width], salt)], |t| merge_heads(&t[0])?.sqr());
+    }
+
+    #[test]
     fn pointwise_by_input_weight_and_bias(n in 1usize..3, points in 1usize..9, i in 1usize..5, o in 1usize..5, salt in 0u64..1000) {
         let inputs = [random(&[n, i, 1, points], salt), random(&[o, i], salt + 1), random(&[o], salt + 2)];
         check(&inputs, |t| pointwise(&t[0], &t[1], Some(&t[2]))?.sqr());

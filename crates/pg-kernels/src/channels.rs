@@ -3,6 +3,7 @@
 //! Sums and means are accumulated in f64 whatever the element type. Each line of `inner` elements is summed on its
 //! own, and a channel's lines in order, so that rounding does not depend on the number of threads.
 
+use crate::collect::TASK;
 use crate::geometry::{ShapeError, checked_len, non_empty};
 use crate::matmul::Float;
 use pulp::{Arch, NullaryFnOnce};
@@ -91,8 +92,7 @@ pub fn affine<T: Float>(g: &ChannelGeometry, x: &[T], scale: &[T], shift: &[T], 
 pub fn center<T: Float>(g: &ChannelGeometry, x: &[T], y: &mut [T]) {
     g.check(&[x.len(), y.len()], &[]);
     let count = g.count() as f64;
-    let means: Vec<f64> =
-        sums(g, |_, line| line_sum([&x[line]], |[x]| [x])).into_iter().map(|[sum]| sum / count).collect();
+    let means: Vec<f64> = channel_sums(g, [x], |[x]| x).into_iter().map(|sum| sum / count).collect();
     map(g, x, y, |x, channel| T::from_f64(x.into() - means[channel]));
 }
 
@@ -105,15 +105,15 @@ pub fn fill<T: Float>(g: &ChannelGeometry, value: &[T], y: &mut [T]) {
 /// `sum[channel] = sum of x`.
 pub fn sum<T: Float>(g: &ChannelGeometry, x: &[T], sum: &mut [T]) {
     g.check(&[x.len()], &[sum.len()]);
-    let sums = sums(g, |_, line| line_sum([&x[line]], |[x]| [x]));
-    sum.iter_mut().zip(sums).for_each(|(sum, [value])| *sum = T::from_f64(value));
+    let sums = channel_sums(g, [x], |[x]| x);
+    sum.iter_mut().zip(sums).for_each(|(sum, value)| *sum = T::from_f64(value));
 }
 
 /// `dot[channel] = sum of x * y`.
 pub fn dot<T: Float>(g: &ChannelGeometry, x: &[T], y: &[T], dot: &mut [T]) {
     g.check(&[x.len(), y.len()], &[dot.len()]);
-    let sums = sums(g, |_, line| line_sum([&x[line.clone()], &y[line]], |[x, y]| [x * y]));
-    dot.iter_mut().zip(sums).for_each(|(dot, [value])| *dot = T::from_f64(value));
+    let sums = channel_sums(g, [x, y], |[x, y]| x * y);
+    dot.iter_mut().zip(sums).for_each(|(dot, value)| *dot = T::from_f64(value));
 }
 
 /// Calls `f(line, channel, elements of the line in y)` for each line of `inner` elements.
@@ -124,11 +124,64 @@ fn for_each_line<T: Float>(g: &ChannelGeometry, y: &mut [T], f: impl Fn(usize, u
 
 /// `y = f(x, channel)`, element by element.
 fn map<T: Float>(g: &ChannelGeometry, x: &[T], y: &mut [T], f: impl Fn(T, usize) -> T + Sync) {
+    if g.inner == 1 {
+        return map_rows(g, x, y, f);
+    }
     for_each_line(g, y, |line, channel, y| {
         for (y, &x) in y.iter_mut().zip(&x[line * g.inner..]) {
             *y = f(x, channel);
         }
     });
+}
+
+/// The same where the elements of a line are those of all channels.
+fn map_rows<T: Float>(g: &ChannelGeometry, x: &[T], y: &mut [T], f: impl Fn(T, usize) -> T + Sync) {
+    let task = TASK.next_multiple_of(g.channels);
+    y.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(y, x)| {
+        for (y, x) in y.chunks_exact_mut(g.channels).zip(x.chunks_exact(g.channels)) {
+            y.iter_mut().zip(x).enumerate().for_each(|(channel, (y, &x))| *y = f(x, channel));
+        }
+    });
+}
+
+/// Sums over the rows of what `f` makes of the elements of slices, where each row has one element a channel.
+fn row_sums<T: Float, const N: usize>(
+    g: &ChannelGeometry,
+    slices: [&[T]; N],
+    f: impl Fn([f64; N]) -> f64 + Sync,
+) -> Vec<f64> {
+    // Of so many rows by themselves, and then in order, so that rounding does not depend on the number of threads.
+    let rows = TASK.div_ceil(g.channels);
+    let parts: Vec<Vec<f64>> = (0..g.outer.div_ceil(rows))
+        .into_par_iter()
+        .map(|part| {
+            let mut sums = vec![0.0; g.channels];
+            for row in part * rows..g.outer.min((part + 1) * rows) {
+                let slices = slices.map(|slice| &slice[row * g.channels..][..g.channels]);
+                for (channel, sum) in sums.iter_mut().enumerate() {
+                    *sum += f(slices.map(|slice| slice[channel].into()));
+                }
+            }
+            sums
+        })
+        .collect();
+    let mut sums = vec![0.0; g.channels];
+    parts.iter().for_each(|part| sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part));
+    sums
+}
+
+/// Sums of each channel over what `f` makes of the elements of slices.
+fn channel_sums<T: Float, const N: usize>(
+    g: &ChannelGeometry,
+    slices: [&[T]; N],
+    f: impl Fn([f64; N]) -> f64 + Sync,
+) -> Vec<f64> {
+    if g.inner == 1 {
+        return row_sums(g, slices, f);
+    }
+    let of_lines =
+        |_, line: Range<usize>| line_sum(slices.map(|slice| &slice[line.clone()]), |elements| [f(elements)]);
+    sums(g, of_lines).into_iter().map(|[sum]| sum).collect()
 }
 
 /// `y = f(channel)(elements of the slices)`, element by element, in f64.

@@ -12,6 +12,7 @@
 //! vectors of.
 
 use crate::collect::{TASK, zeros};
+use crate::exponential::Exponential;
 use crate::matmul::Float;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
@@ -35,27 +36,12 @@ impl Gaussian for f32 {
     fn gaussian(self) -> (Self, Self) {
         const P: f32 = 0.231_641_9; // 0.3275911 / sqrt(2)
         const TAIL: [f32; 5] = [0.530_702_7, -0.726_576, 0.710_706_9, -0.142_248_37, 0.127_414_8];
-        let exponential = exp_of_negative(-0.5 * self * self);
+        let exponential = (-0.5 * self * self).exp_of_negative();
         let t = 1.0 / (1.0 + P * self.abs());
         let tail = TAIL.iter().fold(0.0, |sum, &a| sum * t + a) * t * exponential;
         // NaN fails the comparison and comes through the tail.
         (0.398_942_3 * exponential, if self > 0.0 { 1.0 - tail } else { tail })
     }
-}
-
-/// e^x for x <= 0, to 2e-7 relative; 0 where that is below the smallest normal number.
-#[inline(always)]
-fn exp_of_negative(x: f32) -> f32 {
-    // Rounds to the nearest integer, which then stands in the low bits.
-    const SHIFT: f32 = 12_582_912.0;
-    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
-    let shifted = x * std::f32::consts::LOG2_E + SHIFT;
-    let integer = shifted - SHIFT;
-    let rest = x - integer * LN_2[0] - integer * LN_2[1];
-    let series = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
-    let value = series.iter().fold(0.0, |sum, &a| sum * rest + a);
-    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
-    if x < -87.0 { 0.0 } else { value * power }
 }
 
 /// y.

@@ -1,7 +1,7 @@
 //! CPU kernels of pg-grad's operations, on plain slices: no tensor library, no autograd.
 //!
 //! A kernel on shapes takes a checked geometry (which rejects those that do not fit) and slices in row-major order;
-//! [`elementwise`], [`gelu`] and [`pick`] take slices alone. All run on rayon's current pool and give the same bits for any number
+//! [`elementwise`], [`gelu`], [`softmax`] and [`pick`] take slices alone. All run on rayon's current pool and give the same bits for any number
 //! of threads.
 //!
 //! ```
@@ -29,13 +29,17 @@ pub mod channels;
 mod collect;
 pub mod conv2d;
 pub mod elementwise;
+pub mod exponential;
 pub mod gelu;
 mod geometry;
+pub mod heads;
 mod matmul;
 pub mod max_pool2d;
 pub mod pick;
+pub mod products;
 mod scratch;
 mod segments;
+pub mod softmax;
 #[cfg(test)]
 mod testing;
 
@@ -43,6 +47,8 @@ pub use channels::ChannelGeometry;
 pub use collect::zeros;
 pub use conv2d::{Conv2dGeometry, Conv2dOptions};
 pub use geometry::{Axis, ShapeError};
+pub use heads::HeadGeometry;
 pub use matmul::Float;
 pub use max_pool2d::{Pool2dGeometry, Pool2dOptions};
+pub use products::ProductGeometry;
 pub use segments::Segments;

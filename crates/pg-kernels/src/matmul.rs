@@ -1,4 +1,6 @@
-//! A checked face on the `gemm` crate: row-major matrices, single thread (callers parallelise over samples).
+//! A checked face on the `gemm` crate: row-major matrices, on one thread where callers parallelise over samples, else on all.
+
+use gemm::Parallelism;
 
 mod sealed {
     pub trait Sealed {}
@@ -97,8 +99,23 @@ impl<'a, T> Matrix<'a, T> {
 }
 
 /// `out = a b`, or `out += a b` if `accumulate`; `out` is row-major.
-#[allow(unsafe_code, reason = "gemm takes pointers")]
 pub(crate) fn matmul<T: Float>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, accumulate: bool) {
+    multiply(out, a, b, accumulate, Parallelism::None);
+}
+
+/// `out = a b`, on all threads of the pool.
+pub(crate) fn matmul_on_all_threads<T: Float>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
+    multiply(out, a, b, false, Parallelism::Rayon(rayon::current_num_threads()));
+}
+
+#[allow(unsafe_code, reason = "gemm takes pointers")]
+fn multiply<T: Float>(
+    out: &mut [T],
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    accumulate: bool,
+    parallelism: Parallelism,
+) {
     let (m, k, n) = (a.rows, a.cols, b.cols);
     assert_eq!(k, b.rows, "inner sizes");
     assert_eq!(Some(out.len()), m.checked_mul(n), "output of {m} x {n}");
@@ -125,7 +142,7 @@ pub(crate) fn matmul<T: Float>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            parallelism,
         );
     }
 }

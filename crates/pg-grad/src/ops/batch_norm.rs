@@ -92,18 +92,30 @@ fn recorded(
     // Weight and bias get no gradient in the pass to the input: they must not be computed from it.
     let plain = |t: &Tensor| t.is_variable() || !t.track_op();
     let fits = tape::is_on() && has_kernels(x) && plain(weight) && plain(bias);
-    fits.then(|| recorded_with_kernels(x, weight, bias, eps, rectifies, shortcut))
+    fits.then(|| {
+        let g = ChannelGeometry::new(x.dims())?;
+        recorded_with_kernels(g, x, [weight, bias], eps, rectifies, shortcut)
+    })
+}
+
+/// `x`, cut into `runs` of equal length, each less its mean and divided by its deviation: a batch normalisation with a channel
+/// a run, while a step is recorded.
+pub(super) fn recorded_standardize(x: &Tensor, runs: usize, eps: f64) -> Option<Result<Tensor>> {
+    (tape::is_on() && has_kernels(x)).then(|| {
+        let g = ChannelGeometry::new(&[1, runs, x.elem_count() / runs.max(1)])?;
+        let one = Tensor::ones(runs, x.dtype(), x.device())?;
+        Ok(recorded_with_kernels(g, x, [&one, &one.zeros_like()?], eps, false, None)?.0)
+    })
 }
 
 fn recorded_with_kernels(
+    g: ChannelGeometry,
     x: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
+    [weight, bias]: [&Tensor; 2],
     eps: f64,
     rectifies: bool,
     shortcut: Option<&Tensor>,
 ) -> Result<(Tensor, BatchMoments)> {
-    let g = ChannelGeometry::new(x.dims())?;
     let (x, weight, bias) = (x.contiguous()?, weight.contiguous()?, bias.contiguous()?);
     let shortcut = shortcut.map(Tensor::contiguous).transpose()?;
     let (normalization, [mean, unbiased_variance]) = Normalization::new(&x, g, eps)?;

@@ -1,4 +1,5 @@
-//! Arithmetic with one number a channel, for x (n, channels, ...): the parts of normalisation and of a bias.
+//! Arithmetic with one number a channel, for x (n, channels, ...), and within this crate for x (..., channels): the parts of
+//! normalisation and of a bias.
 //!
 //! ```text
 //! y = scale(x, s) = x s       dx = scale(dy, s)    ds = dot(x, dy)
@@ -29,7 +30,7 @@ use pg_kernels::{ChannelGeometry, Float, channels as kernels};
 /// # Errors
 /// [`Error::Window`] if `x` has no channels or no elements; [`Error::Shape`] if the other operand does not fit it.
 pub fn channel_scale(x: &Tensor, scale: &Tensor) -> Result<Tensor> {
-    Pair::Scale.apply(x, scale)
+    Pair::Scale.apply(Axis::Second, x, scale)
 }
 
 /// `x` (n, channels, ...) plus `shift` (channels,): a bias.
@@ -37,7 +38,12 @@ pub fn channel_scale(x: &Tensor, scale: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// As [`channel_scale`].
 pub fn channel_shift(x: &Tensor, shift: &Tensor) -> Result<Tensor> {
-    Pair::Shift.apply(x, shift)
+    Pair::Shift.apply(Axis::Second, x, shift)
+}
+
+/// `x` (..., features) plus `shift` (features,): the bias of a linear layer.
+pub(super) fn feature_shift(x: &Tensor, shift: &Tensor) -> Result<Tensor> {
+    Pair::Shift.apply(Axis::Last, x, shift)
 }
 
 /// `x` (n, channels, ...) times `scale` plus `shift`, both (channels,), in one pass over memory.
@@ -45,7 +51,16 @@ pub fn channel_shift(x: &Tensor, shift: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// As [`channel_scale`].
 pub fn channel_affine(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
-    let channels = [ChannelGeometry::new(x.dims())?.channels()];
+    affine(Axis::Second, x, scale, shift)
+}
+
+/// `x` (..., features) times `scale` plus `shift`, both (features,).
+pub(super) fn feature_affine(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
+    affine(Axis::Last, x, scale, shift)
+}
+
+fn affine(axis: Axis, x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
+    let channels = [axis.geometry(x.dims())?.channels()];
     expect_shape("scale", scale, &channels)?;
     expect_shape("shift", shift, &channels)?;
     if has_kernels(x) {
@@ -53,12 +68,12 @@ pub fn channel_affine(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tens
             &x.contiguous()?,
             &scale.contiguous()?,
             &shift.contiguous()?,
-            Affine,
+            Affine(axis),
             // x is read for the gradient of the scale alone.
             [scale.track_op(), true, true],
         )?)
     } else {
-        channel_shift(&channel_scale(x, scale)?, shift)
+        Pair::Shift.apply(axis, &Pair::Scale.apply(axis, x, scale)?, shift)
     }
 }
 
@@ -67,7 +82,7 @@ pub fn channel_affine(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tens
 /// # Errors
 /// As [`channel_scale`].
 pub fn channel_dot(x: &Tensor, y: &Tensor) -> Result<Tensor> {
-    Pair::Dot.apply(x, y)
+    Pair::Dot.apply(Axis::Second, x, y)
 }
 
 /// Sum of `x` (n, channels, ...) over each channel, giving (channels,).
@@ -75,7 +90,7 @@ pub fn channel_dot(x: &Tensor, y: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Window`] if `x` has no channels or no elements.
 pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
-    Single::Sum.apply(x, x.shape())
+    Single::Sum.apply(Axis::Second, x, x.shape())
 }
 
 /// A tensor of `shape` (n, channels, ...) that holds `value` (channels,) in each channel.
@@ -85,7 +100,7 @@ pub fn channel_sum(x: &Tensor) -> Result<Tensor> {
 pub fn channel_fill(value: &Tensor, shape: &Shape) -> Result<Tensor> {
     let channels = [ChannelGeometry::new(shape.dims())?.channels()];
     expect_shape("value", value, &channels)?;
-    Single::Fill(shape.clone()).apply(value, shape)
+    Single::Fill(shape.clone()).apply(Axis::Second, value, shape)
 }
 
 /// `x` (n, channels, ...) less the mean of each channel.
@@ -93,7 +108,46 @@ pub fn channel_fill(value: &Tensor, shape: &Shape) -> Result<Tensor> {
 /// # Errors
 /// As [`channel_sum`].
 pub fn channel_center(x: &Tensor) -> Result<Tensor> {
-    Single::Center.apply(x, x.shape())
+    Single::Center.apply(Axis::Second, x, x.shape())
+}
+
+/// Which axis holds the channels.
+#[derive(Debug, Clone, Copy)]
+enum Axis {
+    /// (n, channels, ...).
+    Second,
+    /// (..., channels).
+    Last,
+}
+
+impl Axis {
+    fn geometry(self, shape: &[usize]) -> Result<ChannelGeometry> {
+        Ok(match (self, shape) {
+            (Axis::Last, [.., channels]) => {
+                let rows = shape.iter().product::<usize>() / (*channels).max(1);
+                ChannelGeometry::new(&[rows, *channels])?
+            }
+            _ => ChannelGeometry::new(shape)?,
+        })
+    }
+
+    fn place(self, rank: usize) -> usize {
+        match self {
+            Axis::Second => 1,
+            Axis::Last => rank.saturating_sub(1),
+        }
+    }
+
+    /// `v` (channels,) in a shape that broadcasts against a tensor of `rank` axes.
+    fn broadcastable(self, v: &Tensor, rank: usize) -> CandleResult<Tensor> {
+        let mut shape = vec![1; rank];
+        shape[self.place(rank)] = v.elem_count();
+        v.reshape(shape)
+    }
+
+    fn others(self, x: &Tensor) -> Vec<usize> {
+        (0..x.rank()).filter(|&axis| axis != self.place(x.rank())).collect()
+    }
 }
 
 pub(super) fn expect_shape(what: &'static str, tensor: &Tensor, expected: &[usize]) -> Result<()> {
@@ -119,26 +173,27 @@ enum Single {
 
 impl Single {
     /// `full` is the shape of the larger of argument and result.
-    fn apply(self, x: &Tensor, full: &Shape) -> Result<Tensor> {
-        let geometry = ChannelGeometry::new(full.dims())?;
+    fn apply(self, axis: Axis, x: &Tensor, full: &Shape) -> Result<Tensor> {
+        let geometry = axis.geometry(full.dims())?;
         if has_kernels(x) {
-            Ok(tape::apply1(&x.contiguous()?, SingleMap { geometry, map: self }, [false], false)?)
+            Ok(tape::apply1(&x.contiguous()?, SingleMap { geometry, axis, map: self }, [false], false)?)
         } else {
-            Ok(self.with_candle(x)?)
+            Ok(self.with_candle(axis, x)?)
         }
     }
 
-    fn with_candle(&self, x: &Tensor) -> CandleResult<Tensor> {
+    fn with_candle(&self, axis: Axis, x: &Tensor) -> CandleResult<Tensor> {
         match self {
-            Single::Sum => x.sum(all_but_channels(x)),
-            Single::Center => x.broadcast_sub(&x.mean_keepdim(all_but_channels(x))?),
-            Single::Fill(shape) => per_channel(x, shape.rank())?.broadcast_as(shape)?.contiguous(),
+            Single::Sum => x.sum(axis.others(x)),
+            Single::Center => x.broadcast_sub(&x.mean_keepdim(axis.others(x))?),
+            Single::Fill(shape) => axis.broadcastable(x, shape.rank())?.broadcast_as(shape)?.contiguous(),
         }
     }
 }
 
 struct SingleMap {
     map: Single,
+    axis: Axis,
     geometry: ChannelGeometry,
 }
 
@@ -184,11 +239,12 @@ impl CustomOp1 for SingleMap {
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> CandleResult<Option<Tensor>> {
         let grad = pass::operand(grad);
-        Ok(Some(match self.map {
-            Single::Sum => channel_fill(&grad, x.shape())?,
-            Single::Center => channel_center(&grad)?,
-            Single::Fill(_) => channel_sum(&grad)?,
-        }))
+        let (map, full) = match self.map {
+            Single::Sum => (Single::Fill(x.shape().clone()), x.shape()),
+            Single::Center => (Single::Center, grad.shape()),
+            Single::Fill(_) => (Single::Sum, grad.shape()),
+        };
+        Ok(Some(map.apply(self.axis, &grad, full)?))
     }
 }
 
@@ -201,8 +257,8 @@ enum Pair {
 }
 
 impl Pair {
-    fn apply(self, x: &Tensor, y: &Tensor) -> Result<Tensor> {
-        let geometry = ChannelGeometry::new(x.dims())?;
+    fn apply(self, axis: Axis, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        let geometry = axis.geometry(x.dims())?;
         match self {
             Pair::Scale => expect_shape("scale", y, &[geometry.channels()])?,
             Pair::Shift => expect_shape("shift", y, &[geometry.channels()])?,
@@ -212,11 +268,11 @@ impl Pair {
             Ok(tape::apply2(
                 &x.contiguous()?,
                 &y.contiguous()?,
-                PairMap { geometry, map: self },
+                PairMap { geometry, axis, map: self },
                 self.reads(y),
             )?)
         } else {
-            Ok(self.with_candle(x, y)?)
+            Ok(self.with_candle(axis, x, y)?)
         }
     }
 
@@ -229,17 +285,18 @@ impl Pair {
         }
     }
 
-    fn with_candle(self, x: &Tensor, y: &Tensor) -> CandleResult<Tensor> {
+    fn with_candle(self, axis: Axis, x: &Tensor, y: &Tensor) -> CandleResult<Tensor> {
         match self {
-            Pair::Scale => x.broadcast_mul(&per_channel(y, x.rank())?),
-            Pair::Shift => x.broadcast_add(&per_channel(y, x.rank())?),
-            Pair::Dot => (x * y)?.sum(all_but_channels(x)),
+            Pair::Scale => x.broadcast_mul(&axis.broadcastable(y, x.rank())?),
+            Pair::Shift => x.broadcast_add(&axis.broadcastable(y, x.rank())?),
+            Pair::Dot => (x * y)?.sum(axis.others(x)),
         }
     }
 }
 
 struct PairMap {
     map: Pair,
+    axis: Axis,
     geometry: ChannelGeometry,
 }
 
@@ -301,14 +358,15 @@ impl CustomOp2 for PairMap {
         _: &Tensor,
         grad: &Tensor,
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>)> {
-        let (square, wanted) = (x.id() == y.id(), is_wanted(y));
+        let (square, wanted, axis) = (x.id() == y.id(), is_wanted(y), self.axis);
         let (x, y, grad) = (pass::operand(x), pass::operand(y), pass::operand(grad));
+        let scale = |x: &Tensor, scale: &Tensor| Pair::Scale.apply(axis, x, scale);
         Ok(match self.map {
-            Pair::Scale => (Some(channel_scale(&grad, &y)?), scale_gradient(wanted, &x, &grad)?),
-            Pair::Shift => (Some(grad.clone()), shift_gradient(wanted, &grad)?),
+            Pair::Scale => (Some(scale(&grad, &y)?), axis.scale_gradient(wanted, &x, &grad)?),
+            Pair::Shift => (Some(grad.clone()), axis.shift_gradient(wanted, &grad)?),
             // One gradient for both: a pass over memory less.
-            Pair::Dot if square => (Some(channel_scale(&x, &(grad * 2.0)?)?), None),
-            Pair::Dot => (Some(channel_scale(&y, &grad)?), Some(channel_scale(&x, &grad)?)),
+            Pair::Dot if square => (Some(scale(&x, &(grad * 2.0)?)?), None),
+            Pair::Dot => (Some(scale(&y, &grad)?), Some(scale(&x, &grad)?)),
         })
     }
 }
@@ -318,19 +376,21 @@ fn is_wanted(per_channel: &Tensor) -> bool {
     per_channel.track_op() && pass::wants_weight_gradient(per_channel)
 }
 
-fn scale_gradient(wanted: bool, x: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-    wanted.then(|| channel_dot(x, grad)).transpose()
+impl Axis {
+    fn scale_gradient(self, wanted: bool, x: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        wanted.then(|| Pair::Dot.apply(self, x, grad)).transpose()
+    }
+
+    fn shift_gradient(self, wanted: bool, grad: &Tensor) -> Result<Option<Tensor>> {
+        wanted.then(|| Single::Sum.apply(self, grad, grad.shape())).transpose()
+    }
 }
 
-fn shift_gradient(wanted: bool, grad: &Tensor) -> Result<Option<Tensor>> {
-    wanted.then(|| channel_sum(grad)).transpose()
-}
-
-struct Affine;
+struct Affine(Axis);
 
 impl Affine {
     fn run<T: Float>(&self, shape: &Shape, x: &[T], scale: &[T], shift: &[T]) -> Result<Vec<T>> {
-        let g = ChannelGeometry::new(shape.dims())?;
+        let g = self.0.geometry(shape.dims())?;
         Ok(filled(g.elements(), |out| kernels::affine(&g, x, scale, shift, out)))
     }
 }
@@ -365,7 +425,7 @@ impl CustomOp3 for Affine {
         shift: &CudaStorage,
         lb: &Layout,
     ) -> CandleResult<(CudaStorage, Shape)> {
-        let g = ChannelGeometry::new(lx.dims()).map_err(candle_core::Error::wrap)?;
+        let g = self.0.geometry(lx.dims())?;
         let result = on_cuda_floats!(device, x: lx, scale: ls, shift: lb =>
             cuda::Map::Affine([&x, &scale, &shift]).run(&device, &g)?);
         Ok((result, lx.shape().clone()))
@@ -381,20 +441,9 @@ impl CustomOp3 for Affine {
     ) -> CandleResult<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let wanted = (is_wanted(scale), is_wanted(shift));
         let (x, scale, grad) = (pass::operand(x), pass::operand(scale), pass::operand(grad));
-        let by_x = channel_scale(&grad, &scale)?;
-        Ok((Some(by_x), scale_gradient(wanted.0, &x, &grad)?, shift_gradient(wanted.1, &grad)?))
+        let (axis, by_x) = (self.0, Pair::Scale.apply(self.0, &grad, &scale)?);
+        Ok((Some(by_x), axis.scale_gradient(wanted.0, &x, &grad)?, axis.shift_gradient(wanted.1, &grad)?))
     }
-}
-
-/// `v` (channels,) in a shape that broadcasts against (n, channels, ...) of `rank` axes.
-fn per_channel(v: &Tensor, rank: usize) -> CandleResult<Tensor> {
-    let mut shape = vec![1; rank];
-    shape[1] = v.elem_count();
-    v.reshape(shape)
-}
-
-fn all_but_channels(x: &Tensor) -> Vec<usize> {
-    (0..x.rank()).filter(|&axis| axis != 1).collect()
 }
 
 #[cfg(test)]
@@ -439,21 +488,44 @@ mod tests {
     /// What other devices run is checked on the CPU.
     #[test]
     fn kernels_and_candle_agree() {
+        for axis in [Axis::Second, Axis::Last] {
+            agree_along(axis);
+        }
+    }
+
+    /// Channels are three: of the second axis, or of the last after the tensors are turned.
+    fn agree_along(axis: Axis) {
+        let turned = |t: &Tensor| match axis {
+            Axis::Second => t.clone(),
+            Axis::Last => t.transpose(1, 2).unwrap().contiguous().unwrap(),
+        };
+        let derivatives = |f: &dyn Fn(&Tensor, &Tensor, &Tensor) -> Tensor| {
+            derivatives(|x, y, v| f(&turned(x), &turned(y), v))
+        };
         for (name, map) in [("scale", Pair::Scale), ("shift", Pair::Shift), ("dot", Pair::Dot)] {
             let other = |y: &Tensor, v: &Tensor| if matches!(map, Pair::Dot) { y.clone() } else { v.clone() };
-            let kernels = derivatives(|x, y, v| map.apply(x, &other(y, v)).unwrap());
-            assert_agree(name, kernels, derivatives(|x, y, v| map.with_candle(x, &other(y, v)).unwrap()));
+            let kernels = derivatives(&|x, y, v| map.apply(axis, x, &other(y, v)).unwrap());
+            let candle = derivatives(&|x, y, v| map.with_candle(axis, x, &other(y, v)).unwrap());
+            assert_agree(name, kernels, candle);
         }
-        let square = derivatives(|x, _, _| channel_dot(x, x).unwrap());
-        assert_agree("square", square, derivatives(|x, _, _| Pair::Dot.with_candle(x, x).unwrap()));
-        let full = Shape::from((2, 3, 5));
+        let square = derivatives(&|x, _, _| Pair::Dot.apply(axis, x, x).unwrap());
+        assert_agree("square", square, derivatives(&|x, _, _| Pair::Dot.with_candle(axis, x, x).unwrap()));
+        let kernels = derivatives(&|x, _, v| affine(axis, x, v, v).unwrap());
+        let candle = derivatives(&|x, _, v| {
+            Pair::Shift.with_candle(axis, &Pair::Scale.with_candle(axis, x, v).unwrap(), v).unwrap()
+        });
+        assert_agree("affine", kernels, candle);
+        let full = match axis {
+            Axis::Second => Shape::from((2, 3, 5)),
+            Axis::Last => Shape::from((2, 5, 3)),
+        };
         for (name, map) in
             [("sum", Single::Sum), ("center", Single::Center), ("fill", Single::Fill(full.clone()))]
         {
             let of =
                 |x: &Tensor, v: &Tensor| if matches!(map, Single::Fill(_)) { v.clone() } else { x.clone() };
-            let kernels = derivatives(|x, _, v| map.clone().apply(&of(x, v), &full).unwrap());
-            assert_agree(name, kernels, derivatives(|x, _, v| map.with_candle(&of(x, v)).unwrap()));
+            let kernels = derivatives(&|x, _, v| map.clone().apply(axis, &of(x, v), &full).unwrap());
+            assert_agree(name, kernels, derivatives(&|x, _, v| map.with_candle(axis, &of(x, v)).unwrap()));
         }
     }
 }

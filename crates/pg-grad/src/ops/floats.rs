@@ -49,4 +49,14 @@ macro_rules! on_floats {
     };
 }
 
-pub(super) use on_floats;
+/// `$f::<T>($arguments)` for the type of `$x`, which is one of those that have kernels.
+macro_rules! for_float {
+    ($x:expr, $f:ident($($argument:expr),*)) => {
+        match $x.dtype() {
+            DType::F64 => $f::<f64>($($argument),*),
+            _ => $f::<f32>($($argument),*),
+        }
+    };
+}
+
+pub(super) use {for_float, on_floats};

@@ -1,21 +1,11 @@
 //! Gaussian error linear unit, erf form.
 
-use super::floats::{Element, has_kernels};
+use super::floats::{Element, for_float, has_kernels};
 use crate::error::Result;
 use crate::pass;
 use crate::tape::{self, Computed, with_slices};
 use candle_core::{DType, Result as CandleResult, Tensor, bail};
 use pg_kernels::gelu as kernels;
-
-/// `$f::<T>($arguments)` for the type of `$x`, which is one of those that have kernels.
-macro_rules! for_float {
-    ($x:expr, $f:ident($($argument:expr),*)) => {
-        match $x.dtype() {
-            DType::F64 => $f::<f64>($($argument),*),
-            _ => $f::<f32>($($argument),*),
-        }
-    };
-}
 
 /// x * Phi(x) with the Gaussian distribution function Phi, as `torch.nn.functional.gelu`; any shape.
 ///

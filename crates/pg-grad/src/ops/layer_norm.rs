@@ -1,6 +1,6 @@
 //! Layer normalisation over the last axis.
 
-use super::channels::channel_affine;
+use super::channels::feature_affine;
 use super::group_norm::standardize;
 use crate::error::Result;
 use candle_core::{D, Tensor};
@@ -10,8 +10,6 @@ use candle_core::{D, Tensor};
 /// # Errors
 /// If the shapes do not fit.
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    let features = x.dim(D::Minus1)?;
-    let rows = x.elem_count() / features.max(1);
-    let normalized = standardize(x, rows, eps)?.reshape((rows, features))?;
-    Ok(channel_affine(&normalized, weight, bias)?.reshape(x.shape())?)
+    let rows = x.elem_count() / x.dim(D::Minus1)?.max(1);
+    feature_affine(&standardize(x, rows, eps)?, weight, bias)
 }

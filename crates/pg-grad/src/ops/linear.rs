@@ -1,5 +1,7 @@
 //! Fully connected layer.
 
+use super::channels::feature_shift;
+use super::matmul::project;
 use crate::error::Result;
 use candle_core::Tensor;
 
@@ -8,16 +10,9 @@ use candle_core::Tensor;
 /// # Errors
 /// If the shapes do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let (out, input) = weight.dims2()?;
-    let mut shape = x.dims().to_vec();
-    let rows = x.elem_count() / input.max(1);
-    let y = x.reshape((rows, input))?.matmul(&weight.t()?)?;
-    let y = match bias {
-        Some(bias) => y.broadcast_add(bias)?,
-        None => y,
-    };
-    if let Some(last) = shape.last_mut() {
-        *last = out;
+    let y = project(x, weight)?;
+    match bias {
+        Some(bias) => feature_shift(&y, bias),
+        None => Ok(y),
     }
-    Ok(y.reshape(shape)?)
 }

@@ -15,7 +15,9 @@ use crate::error::{Error, Result};
 use crate::layers::{Conv2d, LayerNorm, Linear, Mode, drop_path};
 use crate::params::{Builder, Init};
 use candle_core::{D, Tensor};
-use pg_grad::ops::{add, gelu, global_avg_pool2d, sigmoid, softmax};
+use pg_grad::ops::{
+    add, gelu, global_avg_pool2d, matmul, matmul_t, merge_heads, sigmoid, softmax, split_heads,
+};
 use pg_random::Seed;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
@@ -208,19 +210,16 @@ impl Block {
 
     fn attention(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let (n, tokens, dim) = x.dims3()?;
-        let head_dim = dim / self.heads;
-        let qkv = self.qkv.forward(x)?.reshape((n, tokens, 3, self.heads, head_dim))?;
-        // (n, heads, tokens, head_dim) of queries, keys and values.
-        let part = |index| -> Result<Tensor> {
-            Ok(qkv.narrow(2, index, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous()?)
-        };
-        let queries = (part(0)? * (head_dim as f64).powf(-0.5))?;
-        let scores = queries.matmul(&part(1)?.t()?)?;
+        let qkv = self.qkv.forward(x)?;
+        let part = |index, factor| split_heads(&qkv, (index, 3), self.heads, factor);
+        let scale = ((dim / self.heads) as f64).powf(-0.5);
+        let (queries, keys, values) = (part(0, scale)?, part(1, 1.0)?, part(2, 1.0)?);
+        let scores = matmul_t(&queries, &keys)?;
         let gate = sigmoid(&scores.narrow(2, tokens - 1, 1)?.mean(1)?.squeeze(1)?)?;
-        let weights = softmax(&scores, D::Minus1)?;
-        let weights =
-            if self.is_spatial { weights.broadcast_mul(&gate.reshape((n, 1, 1, tokens))?)? } else { weights };
-        let attended = weights.matmul(&part(2)?)?.transpose(1, 2)?.reshape((n, tokens, dim))?;
+        // The weights times the gate of each key, but of fewer numbers.
+        let values =
+            if self.is_spatial { values.broadcast_mul(&gate.reshape((n, 1, tokens, 1))?)? } else { values };
+        let attended = merge_heads(&matmul(&softmax(&scores, D::Minus1)?, &values)?)?;
         Ok((self.proj.forward(&attended)?, gate))
     }
 }
