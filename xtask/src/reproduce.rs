@@ -98,26 +98,34 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Refuses what the plan itself tells the runs: said twice, it would fail each of them.
+/// What the plan itself tells the runs.
+const PLANNED: [&str; 22] = [
+    "--dataset",
+    "--data-root",
+    "--data",
+    "--label-map",
+    "--test",
+    "--ground-truth",
+    "--metadata",
+    "--config",
+    "--no-edits",
+    "--edits",
+    "--synth",
+    "--alpha",
+    "--mask",
+    "--norm",
+    "--mask-area",
+    "--every",
+    "--fraction",
+    "--epochs",
+    "--seed",
+    "--threads",
+    "--out",
+    "--json",
+];
+
+/// Refuses what the plan says: said twice, it would fail each run.
 fn refuse_planned(arguments: &[String]) -> Result<()> {
-    const PLANNED: [&str; 16] = [
-        "--dataset",
-        "--data-root",
-        "--metadata",
-        "--config",
-        "--no-edits",
-        "--edits",
-        "--synth",
-        "--alpha",
-        "--mask",
-        "--mask-area",
-        "--every",
-        "--fraction",
-        "--epochs",
-        "--seed",
-        "--threads",
-        "--out",
-    ];
     let flag = |argument: &String| argument.split('=').next().unwrap_or_default().to_owned();
     match arguments.iter().map(flag).find(|flag| PLANNED.contains(&flag.as_str())) {
         Some(flag) => {
@@ -190,6 +198,33 @@ mod tests {
         assert!(said(&["--weights", "w.pth", "--limit-batches", "1"]).is_ok());
         let error = said(&["--batch", "8", "--epochs=1"]).unwrap_err().to_string();
         assert!(error.starts_with("--epochs after `--` is said by the plan; leave it out"), "{error}");
+        for flag in ["--norm", "--data", "--label-map", "--test", "--ground-truth", "--json"] {
+            assert!(said(&[flag]).is_err(), "{flag}");
+        }
+    }
+
+    #[test]
+    fn every_flag_that_the_plan_gives_is_known_as_such() {
+        let sets = plan::select(Scale::Full, None).unwrap();
+        let lists = || Some(PathBuf::from("lists"));
+        let files = Files { root: Some("root".into()), edits: lists(), metadata: lists() };
+        let trainer = Trainer {
+            binaries: "x".into(),
+            workspace: "checkout".into(),
+            files: sets.iter().map(|set| (set.dataset, files.clone())).collect(),
+            extra: vec![],
+            out: "out".into(),
+        };
+        let given: BTreeSet<String> = sets
+            .iter()
+            .flat_map(SetPlan::runs)
+            .flat_map(|run| {
+                let command = trainer.command(&run);
+                command.get_args().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>()
+            })
+            .filter(|word| word.starts_with("--"))
+            .collect();
+        assert_eq!(given, BTreeSet::from(PLANNED.map(str::to_owned)));
     }
 
     #[test]
@@ -210,6 +245,7 @@ mod tests {
         let (present, files, skipped) = locate(plan::select(Scale::Full, None).unwrap(), Some(root.path()));
         let folder = Files { root: Some(root.path().join("mnist10k")), ..Files::default() };
         assert_eq!(files["decoy-mnist"], folder);
+        assert_eq!(files["embedded"], Files::default(), "a set that is drawn takes no root");
         assert!(
             skipped[1].to_string().starts_with("iwildcam-alia: no train_subset.csv in "),
             "{}",

@@ -40,6 +40,15 @@ pub enum ClassifyError {
         /// Width and height of the edited image, in pixels.
         expected: (u32, u32),
     },
+    /// The network has no answer.
+    #[error(
+        "{}: the network's logits are not finite; train with a lower learning rate or alpha, or clip the gradient",
+        picture.display()
+    )]
+    NotFinite {
+        /// The image.
+        picture: PathBuf,
+    },
     /// The network or its gradient failed.
     #[error(transparent)]
     Guidance(#[from] pg_grad::Error),

@@ -14,6 +14,7 @@ use crate::error::ClassifyError;
 use crate::metrics::{Grouping, Scores, evaluate};
 use crate::pictures::spread;
 use crate::samples::Grid;
+use crate::unmodified::name;
 
 /// Images evaluated at once.
 const BATCH: usize = 64;
@@ -38,6 +39,8 @@ pub struct Evaluator<'a> {
 /// What a model says of one example.
 #[derive(Clone, Debug)]
 pub struct Prediction<'a> {
+    /// Its place among the examples that were asked for.
+    pub index: usize,
     /// The example.
     pub example: &'a Example,
     /// Its logits.
@@ -111,23 +114,28 @@ impl<'a> Evaluator<'a> {
     /// Logits of each example.
     ///
     /// # Errors
-    /// If an image cannot be decoded (and may not be skipped), or the network fails.
+    /// If an image cannot be decoded (and may not be skipped), or the network fails; [`ClassifyError::NotFinite`], since
+    /// NaN would pass for the largest logit.
     pub fn predictions<'e>(
         &self,
         model: &Model,
         examples: &'e [Example],
     ) -> Result<Vec<Prediction<'e>>, ClassifyError> {
         let mut predictions = Vec::new();
-        for batch in self.batches(examples) {
-            let (examples, images) = self.load(&batch)?;
+        for batch in self.batches(examples.len()) {
+            let (places, images) = self.load(examples, &batch)?;
             if images.is_empty() {
                 continue;
             }
             let x = self.normalise.batch(&images, &self.device)?;
             let logits = without_graph(|| model.forward(&x, Mode::Eval))?.to_vec2::<f32>()?;
-            predictions.extend(
-                examples.into_iter().zip(logits).map(|(example, logits)| Prediction { example, logits }),
-            );
+            for (index, logits) in places.into_iter().zip(logits) {
+                let example = &examples[index];
+                if !logits.iter().all(|logit| logit.is_finite()) {
+                    return Err(ClassifyError::NotFinite { picture: name(&example.picture) });
+                }
+                predictions.push(Prediction { index, example, logits });
+            }
         }
         Ok(predictions)
     }
@@ -167,17 +175,18 @@ impl<'a> Evaluator<'a> {
         examples: &'e [Example],
     ) -> Result<Vec<Saliency<'e>>, ClassifyError> {
         let mut saliencies = Vec::new();
-        for batch in self.batches(examples) {
-            let (examples, images) = self.load(&batch)?;
+        for batch in self.batches(examples.len()) {
+            let (places, images) = self.load(examples, &batch)?;
             if images.is_empty() {
                 continue;
             }
-            let labels: Vec<u32> = examples.iter().map(|example| example.label).collect();
+            let labels: Vec<u32> = places.iter().map(|&index| examples[index].label).collect();
             let labels = Tensor::new(labels, &self.device)?;
             let x = self.normalise.batch(&images, &self.device)?;
             let (_, gradient) = saliency(&x, &labels, Score::Logit, |x| model.forward(x, Mode::Eval))?;
             let energy = gradient.sqr()?.sum(1)?.flatten_from(1)?.to_vec2::<f32>()?;
-            for ((example, image), energy) in examples.into_iter().zip(images).zip(energy) {
+            for ((index, image), energy) in places.into_iter().zip(images).zip(energy) {
+                let example = &examples[index];
                 let truth = example.truth.as_ref().map(|mask| self.grid.mask(mask));
                 saliencies.push(Saliency { example, image, energy, truth });
             }
@@ -202,21 +211,27 @@ impl<'a> Evaluator<'a> {
         Ok(mean_target_share(&self.saliencies(model, &explained)?).map(|(mean, _)| mean))
     }
 
-    /// The examples in batches; if these are limited, of examples spread evenly, since lists are often sorted by class.
-    fn batches<'e>(&self, examples: &'e [Example]) -> Vec<Vec<&'e Example>> {
-        let most = self.limit_batches.map_or(examples.len(), |limit| limit.saturating_mul(BATCH));
-        let chosen: Vec<&Example> = spread(examples, most).collect();
-        chosen.chunks(BATCH).map(<[&Example]>::to_vec).collect()
+    /// The places of examples in batches; if these are limited, places spread evenly, since lists are often sorted by class.
+    fn batches(&self, examples: usize) -> Vec<Vec<usize>> {
+        let places: Vec<usize> = (0..examples).collect();
+        let most = self.limit_batches.map_or(examples, |limit| limit.saturating_mul(BATCH));
+        let chosen: Vec<usize> = spread(&places, most).copied().collect();
+        chosen.chunks(BATCH).map(<[usize]>::to_vec).collect()
     }
 
-    /// The images of a batch on the grid, without those that are corrupt and may be skipped.
-    fn load<'e>(&self, batch: &[&'e Example]) -> Result<(Vec<&'e Example>, Vec<RgbImage>), ClassifyError> {
-        let images: Vec<_> = batch.par_iter().map(|example| self.grid.load(&example.picture)).collect();
+    /// The images of a batch on the grid, with their places, without those that are corrupt and may be skipped.
+    fn load(
+        &self,
+        examples: &[Example],
+        batch: &[usize],
+    ) -> Result<(Vec<usize>, Vec<RgbImage>), ClassifyError> {
+        let images: Vec<_> =
+            batch.par_iter().map(|&index| self.grid.load(&examples[index].picture)).collect();
         let mut loaded = (Vec::new(), Vec::new());
-        for (&example, image) in batch.iter().zip(images) {
+        for (&index, image) in batch.iter().zip(images) {
             match image {
                 Ok(image) => {
-                    loaded.0.push(example);
+                    loaded.0.push(index);
                     loaded.1.push(image);
                 }
                 Err(error) if self.on_corrupt == OnCorrupt::Skip => tracing::warn!("skipped: {error}"),
@@ -233,4 +248,70 @@ pub fn mean_target_share(saliencies: &[Saliency]) -> Option<(f64, usize)> {
     let shares: Vec<f64> = saliencies.iter().filter_map(Saliency::target_share).collect();
     let mean = shares.iter().sum::<f64>() / shares.len() as f64;
     (!shares.is_empty()).then_some((mean, shares.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::dataset::{Options, Picture, embedded};
+    use candle_core::DType;
+    use pg_embedded::Spec;
+    use pg_models::ModelSpec;
+    use pg_random::Seed;
+
+    fn example() -> Example {
+        Example::new(Picture::Memory(Arc::new(RgbImage::new(2, 1))), 0, None)
+    }
+
+    fn of_energy<'a>(example: &'a Example, energy: &[f32], truth: Option<BinaryMask>) -> Saliency<'a> {
+        Saliency { example, image: RgbImage::new(2, 1), energy: energy.to_vec(), truth }
+    }
+
+    #[test]
+    fn the_share_on_the_object_is_that_of_the_squares_that_lie_on_it() {
+        let example = example();
+        let left = || Some(BinaryMask::new(2, 1, vec![true, false]).unwrap());
+        let share = |energy: [f32; 2], truth| of_energy(&example, &energy, truth).target_share();
+        assert_eq!(share([3.0, 1.0], left()), Some(0.75));
+        assert_eq!(share([0.0, 2.0], left()), Some(0.0));
+        assert_eq!(share([0.0, 0.0], left()), None, "without a gradient");
+        assert_eq!(share([3.0, 1.0], None), None, "without a true mask");
+
+        let of = |energy: [f32; 2], truth| of_energy(&example, &energy, truth);
+        let saliencies = [of([3.0, 1.0], left()), of([0.0, 1.0], left()), of([0.0, 0.0], left())];
+        assert_eq!(mean_target_share(&saliencies), Some((0.375, 2)));
+        assert_eq!(mean_target_share(&[of([3.0, 1.0], None)]), None);
+    }
+
+    #[test]
+    fn heat_is_the_magnitude_as_a_share_of_nearly_the_largest() {
+        let example = example();
+        let heat = |energy: &[f32]| of_energy(&example, energy, None).heat();
+        assert_eq!(heat(&[4.0, 1.0, 0.0, 0.25]), [1.0, 0.5, 0.0, 0.25]);
+        assert_eq!(heat(&[0.0; 3]), [0.0; 3]);
+        // One pixel of a hundred, however bright, does not darken the others.
+        let mut energy = [1.0; 100];
+        energy[7] = 1e6;
+        assert_eq!(heat(&energy), [1.0; 100]);
+    }
+
+    #[test]
+    fn logits_that_are_no_numbers_are_no_prediction() {
+        let spec = Spec { train: 4, val: 4, test: 4, ..Spec::default() };
+        let set = embedded::from_spec(&spec, &Options::default()).unwrap();
+        let spec = ModelSpec { size: 8, ..ModelSpec::new("mlp", set.classes.len()) };
+        let model = Model::new(spec, Seed(0), DType::F32, &Device::Cpu).unwrap();
+        let grid = Grid { side: 8, crop: None };
+        let evaluator = Evaluator::new(&set, grid, Normalise::UNIT, OnCorrupt::Fail, None, &Device::Cpu);
+        let sound = evaluator.predictions(&model, &set.test).unwrap();
+        assert_eq!(sound.iter().map(|p| p.index).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        let bias = &model.params().vars()["fc3.bias"];
+        for value in [f32::NAN, f32::INFINITY] {
+            bias.set(&Tensor::full(value, bias.shape(), &Device::Cpu).unwrap()).unwrap();
+            let error = evaluator.predictions(&model, &set.test).unwrap_err().to_string();
+            assert!(error.starts_with("generated image: the network's logits are not finite; "), "{error}");
+        }
+    }
 }

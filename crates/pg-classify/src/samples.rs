@@ -69,7 +69,8 @@ pub struct Preparation {
     pub edits: usize,
     /// Edits dropped because they are black or separate too little.
     pub dropped: usize,
-    /// Edits that equal their original, or differ by a constant, or whose mask is all white: they train without guidance.
+    /// Edits that left everything alone, as far as the difference to their original or the mask that came with them shows,
+    /// and those of classes without an object: they train without guidance.
     pub unguided: usize,
     /// Mean share of the image that the editor modified, over the edits that train with a mask, whichever mask the run
     /// then puts in its place; `None` without any.
@@ -119,10 +120,7 @@ impl Samples {
                 continue;
             }
             preparation.edits += 1;
-            let separates = match edit.mask {
-                Some(_) => extraction.target.bits().contains(&false),
-                None => !extraction.is_degenerate(),
-            };
+            let separates = extraction.target.bits().contains(&false);
             let guided = separates && !dataset.objectless.contains(&edit.label);
             preparation.unguided += usize::from(!guided);
             let target = guided.then(|| Arc::new(extraction.target));
@@ -272,6 +270,19 @@ mod tests {
             }
         });
         assert_eq!((unguided.edits, unguided.unguided, unguided.modified), (12, 12, None));
+        // A third of a grey level in the mean over the channels, which rounds to none.
+        let faint = preparation(|set, settings| {
+            settings.image_size = Some(set.train[0].picture.load().unwrap().width());
+            for edit in &mut set.edits {
+                let mut image = RgbImage::clone(&set.train[edit.original].picture.load().unwrap());
+                let middle = image.width() / 2;
+                for (_, _, pixel) in image.enumerate_pixels_mut().filter(|(x, ..)| *x < middle) {
+                    pixel[0] ^= 1;
+                }
+                edit.picture = Picture::Memory(Arc::new(image));
+            }
+        });
+        assert_eq!((faint.edits, faint.unguided, faint.modified), (12, 12, None));
         let none = preparation(|_, settings| settings.no_edits = Some(true));
         assert_eq!((none.modified, none.separability), (None, None));
     }

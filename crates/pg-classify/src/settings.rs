@@ -6,8 +6,8 @@ use clap::Args;
 use pg_cli::choices::{OnCorrupt, OptimizerName};
 use pg_cli::{
     GuidanceConfig, GuidanceSettings, NetworkConfig, NetworkSettings, OptimisationConfig,
-    OptimisationDefaults, OptimisationSettings, SettingsError, check_image_size, choices, ensure, known,
-    path_as_text,
+    OptimisationDefaults, OptimisationSettings, SettingsError, check_image_size, choices, ensure, idle,
+    known, path_as_text,
 };
 use pg_models::ModelSpec;
 use pg_provenance::{Difference, Histogram};
@@ -37,13 +37,18 @@ impl Source {
     /// Name and root of the data set; `default` is the name if nothing is said of it.
     ///
     /// # Errors
-    /// [`SettingsError::Exclusive`].
+    /// [`SettingsError::Exclusive`], or [`SettingsError::Idle`] of a root for a set that is drawn.
     pub fn resolve(self, default: &str) -> Result<(String, Option<PathBuf>), SettingsError> {
         match (self.data, self.dataset, self.data_root) {
             (Some(_), Some(_), _) => Err(SettingsError::Exclusive { flag: "data", other: "dataset" }),
             (Some(_), _, Some(_)) => Err(SettingsError::Exclusive { flag: "data", other: "data-root" }),
             (Some(folder), None, None) => Ok(("folder".to_owned(), Some(folder))),
-            (None, dataset, root) => Ok((dataset.unwrap_or_else(|| default.to_owned()), root)),
+            (None, dataset, root) => {
+                let name = dataset.unwrap_or_else(|| default.to_owned());
+                let (when, advice) = ("with --dataset embedded", "add --dataset NAME or use --data");
+                idle(name == "embedded" && root.is_some(), "data-root", when, advice)?;
+                Ok((name, root))
+            }
         }
     }
 }
@@ -321,6 +326,22 @@ impl Config {
         if dataset.val.is_empty() { self.optimisation.check_selection(when, advice) } else { Ok(()) }
     }
 
+    /// Refuses what is about edits where none trains.
+    ///
+    /// # Errors
+    /// [`SettingsError::Idle`].
+    pub fn check_edits(&self, dataset: &Dataset) -> Result<(), SettingsError> {
+        let (when, advice) = match (self.no_edits, dataset.edits.is_empty()) {
+            (true, _) => ("with --no-edits", "leave out one of them"),
+            (false, true) => ("on a data set without edits", "leave it out, or add --edits MANIFEST"),
+            (false, false) => return Ok(()),
+        };
+        idle(self.difference != DifferenceName::Mean, "difference", when, advice)?;
+        idle(self.otsu != OtsuName::U8, "otsu", when, advice)?;
+        idle(self.min_separability > 0.0, "min-separability", when, advice)?;
+        idle(self.guide_originals, "guide-originals", when, advice)
+    }
+
     /// The model for a number of classes.
     pub fn model_spec(&self, classes: usize) -> ModelSpec {
         self.network.spec(self.image_size, classes)
@@ -485,6 +506,16 @@ mod tests {
         assert_eq!(both, "--every and --fraction exclude each other");
         let both = with(|s| (s.no_edits, s.edits) = (Some(true), Some("e.csv".into())));
         assert_eq!(both, "--no-edits and --edits exclude each other");
+        let rooted = |dataset: Option<&str>| {
+            let dataset = dataset.map(str::to_owned);
+            let source = Source { dataset, data_root: Some("x".into()), ..Source::default() };
+            resolve(Settings { source, ..Settings::default() })
+        };
+        let idle = "--data-root does nothing with --dataset embedded; add --dataset NAME or use --data";
+        for embedded in [None, Some("embedded")] {
+            assert_eq!(rooted(embedded).unwrap_err(), idle);
+        }
+        assert_eq!(rooted(Some("cub")).unwrap().data_root, Some("x".into()));
     }
 
     #[test]
@@ -566,5 +597,41 @@ mod tests {
             let expected = format!("--{flag} does nothing with an empty validation split; leave it out, ");
             assert!(error.starts_with(&expected), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_about_edits_needs_edits() {
+        let spec = pg_embedded::Spec { train: 8, val: 4, test: 4, ..pg_embedded::Spec::default() };
+        let mut set = dataset::embedded::from_spec(&spec, &dataset::Options::default()).unwrap();
+        type Change = fn(&mut Settings);
+        let changes: [(&str, Change); 4] = [
+            ("difference", |s| s.difference = Some(DifferenceName::Luma)),
+            ("otsu", |s| s.otsu = Some(OtsuName::Float)),
+            ("min-separability", |s| s.min_separability = Some(0.1)),
+            ("guide-originals", |s| s.guide_originals = Some(true)),
+        ];
+        let config = |no_edits, change: Change| {
+            let mut settings = Settings { no_edits: Some(no_edits), ..Settings::default() };
+            change(&mut settings);
+            resolve(settings).unwrap()
+        };
+        let error = |config: &Config, set: &Dataset| config.check_edits(set).unwrap_err().to_string();
+        for (flag, change) in changes {
+            assert!(config(false, change).check_edits(&set).is_ok(), "{flag}");
+            let expected = format!("--{flag} does nothing with --no-edits; leave out one of them");
+            assert_eq!(error(&config(true, change), &set), expected);
+        }
+        set.edits.clear();
+        for (flag, change) in changes {
+            let expected = format!("--{flag} does nothing on a data set without edits; leave it out, ");
+            assert!(error(&config(false, change), &set).starts_with(&expected));
+        }
+        // A default is no wish.
+        let defaults: Change = |s| {
+            (s.difference, s.otsu) = (Some(DifferenceName::Mean), Some(OtsuName::U8));
+            (s.min_separability, s.guide_originals) = (Some(0.0), Some(false));
+        };
+        assert!(config(true, defaults).check_edits(&set).is_ok());
+        assert!(config(false, defaults).check_edits(&set).is_ok());
     }
 }

@@ -60,7 +60,7 @@ fn given(
 }
 
 /// What to call a picture in an error.
-fn name(picture: &Picture) -> PathBuf {
+pub(crate) fn name(picture: &Picture) -> PathBuf {
     match picture {
         Picture::File(path) => path.clone(),
         Picture::Memory(_) => "generated image".into(),

@@ -46,6 +46,11 @@ fn settings_without_sense_are_usage_errors_that_name_their_flag() {
         (&["--mask", "none"], &["--mask", "none"]),
         (&["--data", "a", "--dataset", "cub"], &["--data and --dataset exclude each other"]),
         (&["--data", "a", "--data-root", "b"], &["--data and --data-root exclude each other"]),
+        (&["--data-root", "a"], &["--data-root does nothing with --dataset embedded; add --dataset NAME"]),
+        (
+            &["--dataset", "embedded", "--data-root", "a"],
+            &["--data-root does nothing with --dataset embedded"],
+        ),
         (&["--no-edits", "--edits", "e.csv"], &["--no-edits and --edits exclude each other"]),
         (&["--pretrained", "--weights", "w.pth"], &["--pretrained and --weights exclude each other"]),
         (&["--config", "unknown.toml"], &["unknown.toml", "line 2", "alpa"]),
@@ -55,6 +60,11 @@ fn settings_without_sense_are_usage_errors_that_name_their_flag() {
         (&["--bogus"], &["--bogus"]),
         (&["--patience", "3"], &["--patience does nothing with --select last; add --select val-top1"]),
         (&["--momentum", "0.5"], &["--momentum does nothing with --optimizer adamw; add --optimizer sgd"]),
+        (
+            &["--no-edits", "--guide-originals"],
+            &["--guide-originals does nothing with --no-edits; leave out"],
+        ),
+        (&["--model", "vgg16-gap", "--image-size", "8"], &["--image-size must be large enough", "got 8: "]),
     ];
     for (args, words) in cases {
         let run = run(folder.path(), ["train"].iter().chain(*args));
@@ -69,6 +79,8 @@ fn what_is_not_there_is_named() {
     let folder = tempdir().unwrap();
     let root = folder.path();
     fs::create_dir(root.join("empty")).unwrap();
+    fs::create_dir(root.join("mnist")).unwrap();
+    fs::write(root.join("mnist/t10k-images-idx3-ubyte"), "").unwrap();
     photos(&root.join("photos"), 2);
     let before = contents(root);
     let cases: &[(&[&str], &[&str])] = &[
@@ -77,6 +89,10 @@ fn what_is_not_there_is_named() {
         (&["--dataset", "cub"], &["cub: no data root", "CUB_200_2011", "--data-root"]),
         (&["--dataset", "cub", "--data-root", "empty"], &["empty", "not found", "CUB_200_2011"]),
         (&["--dataset", "waterbirds"], &["waterbirds: no data root"]),
+        (
+            &["--dataset", "decoy-mnist", "--data-root", "mnist"],
+            &["t10k-labels-idx1-ubyte: not found; put it"],
+        ),
         (&["--data", "photos", "--edits", "none.csv"], &["none.csv", "check the path"]),
         (&["--edits", "none.csv"], &["embedded: takes no edits from files"]),
         (&["--data", "photos", "--weights", "none.pth"], &["none.pth", "no such file"]),
@@ -108,6 +124,9 @@ fn what_a_command_cannot_use_is_a_usage_error() {
         ("synth --device cuda", &["--device must be cpu (this command uses no other), got cuda:0"]),
         ("synth --image-size 2", &["--image-size must be between 4 and 4096, got 2"]),
         ("synth --data a --dataset cub", &["--data and --dataset exclude each other"]),
+        ("synth --data-root a", &["--data-root does nothing with --dataset embedded; add --dataset NAME"]),
+        ("synth --method cutmix --difference max", &["--difference does nothing without --method edits"]),
+        ("synth --method mixup --otsu float", &["--otsu does nothing without --method edits; leave it out"]),
         ("synth --export --data photos", &["--export", "--data"]),
         ("synth --export --count 3", &["--export", "--count"]),
         ("synth --export --config x.toml", &["--export", "--config"]),
@@ -117,6 +136,24 @@ fn what_a_command_cannot_use_is_a_usage_error() {
         assert!(words.iter().all(|word| error.contains(word)), "{args}: {error}");
     }
     assert!(names(root).is_empty());
+}
+
+#[test]
+fn what_is_about_edits_is_refused_where_there_are_none() {
+    let folder = tempdir().unwrap();
+    let root = folder.path();
+    photos(&root.join("photos"), 2);
+    for said in [
+        &["--guide-originals"][..],
+        &["--min-separability", "0.5"],
+        &["--difference", "max"],
+        &["--otsu", "float"],
+    ] {
+        let run = quick(root, ["--data", "photos"].iter().chain(said));
+        let expected = format!("{} does nothing on a data set without edits; leave it out, or add", said[0]);
+        assert!(run.error(2).starts_with(&expected), "{run:?}");
+    }
+    assert!(!root.join("runs").exists());
 }
 
 #[test]
@@ -562,6 +599,8 @@ fn a_checkpoint_meets_only_the_classes_that_it_was_trained_on() {
     fs::copy(root.join(checkpoint[1]), moved.join("best.safetensors")).unwrap();
     let alone = run(root, ["evaluate", "--checkpoint", "moved"]);
     assert!(alone.error(1).contains("folder: no data root; pass the folder of your images"));
+    let rooted = run_with(&["--dataset", "embedded", "--data-root", "photos"]);
+    assert!(rooted.error(2).starts_with("--data-root does nothing with --dataset embedded; "), "{rooted:?}");
     let embedded = run_with(&["--dataset", "embedded"]);
     let error = embedded.error(1);
     assert!(error.contains("best.safetensors: trained on the classes cat, dog, but the data has"), "{error}");
@@ -603,7 +642,7 @@ fn resuming_asks_for_a_run_and_takes_no_settings() {
         let line = settings.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap();
         fs::write(dir.join("args.toml"), settings.replace(line, &format!("{key} = {value}"))).unwrap();
         let error = run(root, ["train", "--resume", "runs/folder-1"]);
-        let error = error.error(2);
+        let error = error.error(1);
         assert!(error.starts_with(&format!("runs/folder-1/args.toml: --{key} must be")), "{error}");
     }
     fs::write(dir.join("args.toml"), &before[Path::new("args.toml")]).unwrap();

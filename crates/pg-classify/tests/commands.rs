@@ -149,8 +149,8 @@ fn every_command_takes_its_settings_from_a_file_too_and_flags_override_it() {
     edited_photos(root, 3);
 
     let file = "data = \"photos\"\nedits = \"edits.csv\"\ncount = 5\nimage-size = 12\nout = \"drawn\"\n";
-    fs::write(root.join("synth.toml"), format!("{file}method = \"edits\"\ndifference = \"max\"\n")).unwrap();
-    let drawn = run(root, ["synth", "--config", "synth.toml", "--json"]).json();
+    fs::write(root.join("synth.toml"), format!("{file}method = \"edits\"\n")).unwrap();
+    let drawn = run(root, ["synth", "--config", "synth.toml", "--difference", "max", "--json"]).json();
     assert_eq!((&drawn["samples"], &drawn["sheet"]), (&5.into(), &"drawn/sheet.png".into()));
     let args = ["synth", "--config", "synth.toml", "--count", "2", "--method", "cutmix", "--json"];
     assert_eq!(run(root, args).json()["samples"], 2);
@@ -201,7 +201,13 @@ fn a_limit_on_batches_leaves_images_of_every_class() {
                 --predictions p.csv";
     let labels = || -> Vec<String> {
         assert_eq!(run(root, args.split_whitespace()).json()["test_images"], 64);
-        table(&root.join("p.csv")).into_iter().map(|row| row["label"].clone()).collect()
+        let rows = table(&root.join("p.csv"));
+        for row in &rows {
+            let place: usize = row["index"].parse().unwrap();
+            let class = support::CLASSES[place / 70];
+            assert_eq!(row["image"], format!("photos/test/{class}/{:02}.png", place % 70));
+        }
+        rows.into_iter().map(|row| row["label"].clone()).collect()
     };
     let first = labels();
     assert_eq!(first.iter().filter(|label| *label == "cat").count(), 32);
@@ -277,6 +283,13 @@ fn weights_of_a_run_begin_another() {
     fs::copy(dir.join("best.safetensors"), root.join("best.safetensors")).unwrap();
     let frozen = ["--data", "photos", "--weights", "best.safetensors", "--freeze", "fc1,fc2"];
     quick(root, frozen).json();
+    let settings: toml::Table =
+        fs::read_to_string(root.join("runs/folder-2/args.toml")).unwrap().parse().unwrap();
+    assert_eq!(
+        settings["weights"].as_str(),
+        root.join("best.safetensors").to_str(),
+        "from wherever it is read"
+    );
     let (first, second) =
         (weights(&root.join("best.safetensors")), weights(&root.join("runs/folder-2/last.safetensors")));
     for (name, values) in &first {

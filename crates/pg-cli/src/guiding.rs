@@ -30,7 +30,7 @@ pub struct GuidanceSettings {
     /// Guide every K-th step only, K times as strongly.
     #[arg(long, value_name = "K", help_heading = "Guidance")]
     pub every: Option<u64>,
-    /// Guide a random share of each batch only.
+    /// Guide a random share of each batch only, at least two samples.
     #[arg(long, value_name = "P", allow_negative_numbers = true, help_heading = "Guidance")]
     pub fraction: Option<f64>,
     /// Measure the guidance loss although alpha is 0.

@@ -12,7 +12,8 @@ pub enum Lazy {
     Always,
     /// Every k-th step (the 0th, the k-th, ...), k times as strong.
     EverySteps(u64),
-    /// A random share in (0, 1] of each batch, at least one sample; the mean runs over those.
+    /// A random share in (0, 1] of each batch, at least two samples (of one there are no batch statistics); the mean runs
+    /// over those.
     Fraction(f64),
 }
 
@@ -54,7 +55,7 @@ impl Lazy {
                 step.is_multiple_of(k).then_some(Turn { scale: k as f64, samples: None })
             }
             Lazy::Fraction(share) if share < 1.0 => {
-                let count = ((share * batch as f64).ceil() as usize).clamp(1, batch.max(1));
+                let count = ((share * batch as f64).ceil() as usize).clamp(batch.min(2), batch.max(1));
                 let mut samples: Vec<u32> = (0..batch as u32).collect();
                 samples.shuffle(&mut seed.stream("guided-samples", &[step]));
                 samples.truncate(count);
@@ -91,6 +92,14 @@ mod tests {
         }
         // 4000 draws of 3 in 10: 1200 each, standard deviation 29.
         assert!(counts.iter().all(|&c| (1200i32 - c).abs() < 130), "{counts:?}");
+    }
+
+    #[test]
+    fn no_sample_is_guided_alone_unless_it_is_the_batch() {
+        for (batch, expected) in [(0, 0), (1, 1), (2, 2), (3, 2), (8, 2), (40, 4)] {
+            let turn = Lazy::Fraction(0.1).turn(5, batch, Seed(0)).unwrap();
+            assert_eq!((turn.samples.unwrap().len(), turn.scale), (expected, 1.0), "of {batch}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! A guided step on the first CUDA device, where there is one, against the same step on the CPU, in f64. Exact or by finite
-//! differences, recorded or computed again, its gradients must be the same numbers.
+//! A guided step in f64, exact or by finite differences, recorded or computed again, on the CPU and on the first CUDA
+//! device, where there is one: its gradients are those of the exact, recorded step on the CPU.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests")]
 
 #[path = "support/devices.rs"]
@@ -82,23 +82,36 @@ fn gradients(device: &Device, guidance: &Guidance, soft: bool, checkpointed: boo
     [step.loss_cls, step.loss_pg.unwrap()].into_iter().chain(net.weights.iter().flat_map(of)).collect()
 }
 
+/// How far a number may be off, as a share of the length of all: by rounding alone.
+const EXACT: f64 = 1e-10;
+/// And by the difference of two passes, 1e-6 of the input apart: rounding divided by that, and the curvature between them.
+const BY_DIFFERENCE: f64 = 1e-5;
+
 #[test]
-fn a_step_on_a_device_is_the_step_on_the_cpu() {
-    let difference = Strategy::FiniteDifference { step: 1e-4 };
-    for strategy in [Strategy::Exact, difference] {
-        for (soft, checkpointed) in [(false, false), (true, false), (true, true)] {
+fn every_step_has_the_gradients_of_the_exact_one_on_the_cpu() {
+    let (exact, difference) = (Strategy::Exact, Strategy::FiniteDifference { step: 1e-6 });
+    for soft in [false, true] {
+        let found = |device: &Device, strategy: Strategy, checkpointed: bool| {
             let guidance = Guidance { strategy, ..Guidance::new(0.5) };
-            let expected = gradients(&Device::Cpu, &guidance, soft, checkpointed);
-            assert!(expected.iter().any(|v| v.abs() > 1e-3));
-            // A difference of two passes has their rounding, divided by the displacement.
-            let tolerance = if strategy == difference { 1e-6 } else { 1e-9 };
-            for device in devices() {
-                let actual = gradients(&device, &guidance, soft, checkpointed);
+            gradients(device, &guidance, soft, checkpointed)
+        };
+        let expected = found(&Device::Cpu, exact, false);
+        assert!(expected.iter().any(|v| v.abs() > 1e-3));
+        let length = expected.iter().map(|v| v * v).sum::<f64>().sqrt();
+        for device in devices() {
+            for (strategy, checkpointed) in
+                [(exact, false), (exact, true), (difference, false), (difference, true)]
+            {
+                if device.is_cpu() && (strategy, checkpointed) == (exact, false) {
+                    // That is the one they are compared with.
+                    continue;
+                }
+                let tolerance = if strategy == difference { BY_DIFFERENCE } else { EXACT };
+                let actual = found(&device, strategy, checkpointed);
                 assert_eq!(actual.len(), expected.len());
                 for (a, e) in actual.iter().zip(&expected) {
-                    let scale = e.abs().max(1.0);
                     assert!(
-                        (a - e).abs() < tolerance * scale,
+                        (a - e).abs() < tolerance * length,
                         "{device:?}, {strategy:?}, soft {soft}, checkpointed {checkpointed}: {a} != {e}"
                     );
                 }

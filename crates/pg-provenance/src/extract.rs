@@ -4,8 +4,8 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use crate::{
-    BinaryMask, Difference, DifferenceMap, OTSU_BINS, Otsu, ProvenanceError, change_area, difference_map,
-    otsu_f32, otsu_u8,
+    BinaryMask, Difference, DifferenceMap, OTSU_BINS, Otsu, ProvenanceError, difference_map, otsu_f32,
+    otsu_u8,
 };
 
 /// What Otsu's method sees of the differences.
@@ -32,28 +32,23 @@ pub struct Extractor {
     pub difference: Difference,
     /// What the threshold is computed from.
     pub histogram: Histogram,
-    /// Grows (positive) or shrinks (negative) the target by this share of its area, see [`change_area`].
-    pub area_change: Option<f64>,
 }
 
 impl Extractor {
-    /// The defaults on a grid of `width` x `height`: mean difference, whole grey levels, no change of area.
+    /// The defaults on a grid of `width` x `height`: mean difference, whole grey levels.
     pub fn new(width: u32, height: u32) -> Self {
         let (difference, histogram) = (Difference::default(), Histogram::default());
-        Self { width, height, difference, histogram, area_change: None }
+        Self { width, height, difference, histogram }
     }
 
     /// The unmodified region of one pair. The images may differ in size.
     ///
     /// # Errors
-    /// [`ProvenanceError::EmptyImage`], [`ProvenanceError::EmptyGrid`] and [`ProvenanceError::AreaChange`].
+    /// [`ProvenanceError::EmptyImage`] and [`ProvenanceError::EmptyGrid`].
     pub fn extract(&self, original: &RgbImage, edited: &RgbImage) -> Result<Extraction, ProvenanceError> {
         let map = difference_map(original, edited, self.width, self.height, self.difference)?;
         let defect = Defect::find(&map, edited);
-        let (mut target, otsu) = self.threshold(map)?;
-        if let Some(change) = self.area_change {
-            target = change_area(&target, change)?;
-        }
+        let (target, otsu) = self.threshold(map)?;
         Ok(Extraction { target, otsu, defect })
     }
 
@@ -88,17 +83,17 @@ impl Extractor {
 pub struct Extraction {
     /// `true` where the edit left the original alone, on the network grid.
     pub target: BinaryMask,
-    /// The threshold on the differences, before any change of area.
+    /// The threshold on the differences.
     pub otsu: Otsu,
     /// Why the pair teaches nothing about the target, if so.
     pub defect: Option<Defect>,
 }
 
 impl Extraction {
-    /// Whether the pair should be dropped: its mask does not separate an edit from its surroundings. A weak
-    /// [`Otsu::separability`] is a matter of degree and left to the caller.
+    /// Whether the mask teaches nothing: the pair has a [`Defect`], or differs by so little that all counts as unmodified.
+    /// A weak [`Otsu::separability`] is a matter of degree and left to the caller.
     pub fn is_degenerate(&self) -> bool {
-        self.defect.is_some()
+        self.defect.is_some() || !self.target.bits().contains(&false)
     }
 }
 
@@ -158,15 +153,6 @@ mod tests {
     }
 
     #[test]
-    fn area_changes_by_the_share_asked_for() {
-        let (original, edited) = pair();
-        for (change, area) in [(-0.3, 67), (-0.1, 86), (0.1, 106), (0.3, 125)] {
-            let extractor = Extractor { area_change: Some(change), ..Extractor::new(16, 12) };
-            assert_eq!(extractor.extract(&original, &edited).unwrap().target.area(), area);
-        }
-    }
-
-    #[test]
     fn pairs_without_a_meaningful_mask_say_so() {
         let (original, _) = pair();
         let extract = |edited: &RgbImage| Extractor::new(16, 12).extract(&original, edited).unwrap();
@@ -179,6 +165,15 @@ mod tests {
         let black = extract(&RgbImage::new(16, 12));
         assert_eq!(black.defect, Some(Defect::BlackEdit));
         assert!(black.is_degenerate());
+
+        // A third of a grey level in the mean over the channels, which rounds to none.
+        let mut faint = original.clone();
+        for (_, _, pixel) in faint.enumerate_pixels_mut().filter(|(x, ..)| *x < 8) {
+            pixel[0] += 1;
+        }
+        let faint = extract(&faint);
+        assert_eq!((faint.defect, &faint.target), (None, &everything));
+        assert!(faint.is_degenerate());
     }
 
     #[test]

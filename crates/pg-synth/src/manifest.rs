@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{fs, io, path};
 
@@ -219,7 +220,7 @@ pub fn read_manifest(file: &Path) -> Result<Vec<EditRecord>, ManifestError> {
 }
 
 /// Writes a manifest as CSV, with paths relative to its folder where they lie below it and absolute
-/// otherwise.
+/// otherwise. It is written beside its place and renamed, so that an interruption leaves the old manifest or the new one.
 ///
 /// # Errors
 /// [`ManifestError::Write`].
@@ -250,7 +251,20 @@ pub fn write_manifest(file: &Path, records: &[EditRecord]) -> Result<(), Manifes
         ])?;
     }
     let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
-    fs::write(file, bytes).map_err(|error| failed(error.to_string()))
+    let unfinished = beside(file);
+    fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, file)).map_err(|error| {
+        // It may not have been made at all, and the first error is the one to report.
+        let _ = fs::remove_file(&unfinished);
+        failed(error.to_string())
+    })
+}
+
+/// A name in the same folder, thus on the same file system, that no other process uses.
+fn beside(file: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(file.file_name().unwrap_or_default());
+    name.push(format!(".{}.tmp", std::process::id()));
+    file.with_file_name(name)
 }
 
 const COLUMNS: [&str; 7] = ["original", "edited", "label", "mask", "prompt", "method", "seed"];
@@ -620,5 +634,22 @@ mod tests {
         );
         let unwritable = write_manifest(&folder.path().join("none/m.csv"), &records).unwrap_err();
         assert!(matches!(unwritable, ManifestError::Write { .. }));
+    }
+
+    #[test]
+    fn a_manifest_is_replaced_and_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, earlier, place] =
+            ["m.csv", "earlier.csv", "folder.csv"].map(|name| folder.path().join(name));
+        fs::write(&file, "old").unwrap();
+        // A second name of the old file: what is written into it shows there, what takes its place does not.
+        fs::hard_link(&file, &earlier).unwrap();
+        write_manifest(&file, &[record("a.png", 1)]).unwrap();
+        assert_eq!(fs::read_to_string(&earlier).unwrap(), "old");
+        assert!(fs::read_to_string(&file).unwrap().starts_with("original,edited,label,"));
+
+        fs::create_dir(&place).unwrap();
+        assert!(matches!(write_manifest(&place, &[]), Err(ManifestError::Write { .. })));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "nothing unfinished is left");
     }
 }

@@ -1,29 +1,6 @@
-//! Stopping when a metric has not improved for some epochs.
+//! Stopping when a metric, of which more is better, has not improved for some epochs.
 
 use serde::{Deserialize, Serialize};
-
-/// Which way a metric improves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Direction {
-    /// Higher is better: an accuracy.
-    Maximise,
-    /// Lower is better: a loss.
-    Minimise,
-}
-
-impl Direction {
-    /// Whether `value` is better than `best`. NaN never is; any other value is better than none.
-    #[must_use]
-    pub fn improves(self, value: f64, best: Option<f64>) -> bool {
-        match (self, best) {
-            _ if value.is_nan() => false,
-            (_, None) => true,
-            (Self::Maximise, Some(best)) => value > best,
-            (Self::Minimise, Some(best)) => value < best,
-        }
-    }
-}
 
 /// What an epoch's metric means for the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +16,6 @@ pub enum Verdict {
 /// Watches one metric. Its serialised form is its whole state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EarlyStop {
-    direction: Direction,
     patience: Option<usize>,
     best: Option<f64>,
     epochs_since_best: usize,
@@ -48,13 +24,13 @@ pub struct EarlyStop {
 impl EarlyStop {
     /// Stops after `patience` epochs without improvement; `None` only keeps track of the best value.
     #[must_use]
-    pub fn new(direction: Direction, patience: Option<usize>) -> Self {
-        Self { direction, patience, best: None, epochs_since_best: 0 }
+    pub fn new(patience: Option<usize>) -> Self {
+        Self { patience, best: None, epochs_since_best: 0 }
     }
 
     /// Takes the metric of the next epoch. NaN never improves.
     pub fn observe(&mut self, value: f64) -> Verdict {
-        if self.direction.improves(value, self.best) {
+        if !value.is_nan() && self.best.is_none_or(|best| value > best) {
             self.best = Some(value);
             self.epochs_since_best = 0;
             return Verdict::Improved;
@@ -65,12 +41,6 @@ impl EarlyStop {
             _ => Verdict::Waiting,
         }
     }
-
-    /// The best value so far.
-    #[must_use]
-    pub fn best(&self) -> Option<f64> {
-        self.best
-    }
 }
 
 #[cfg(test)]
@@ -80,30 +50,29 @@ mod tests {
 
     #[test]
     fn stops_after_patience_epochs_without_a_better_value() {
-        let mut stop = EarlyStop::new(Direction::Maximise, Some(2));
+        let mut stop = EarlyStop::new(Some(2));
         let verdicts = [0.5, 0.6, 0.6, f64::NAN, 0.7].map(|value| stop.observe(value));
         assert_eq!(verdicts, [Improved, Improved, Waiting, Stop, Improved]);
-        assert_eq!(stop.best(), Some(0.7));
 
-        let mut stop = EarlyStop::new(Direction::Minimise, Some(1));
+        let mut stop = EarlyStop::new(Some(1));
         assert_eq!(
-            [f64::NAN, 2.0, 1.0, 1.5].map(|value| stop.observe(value)),
+            [f64::NAN, 1.0, 2.0, 1.5].map(|value| stop.observe(value)),
             [Stop, Improved, Improved, Stop]
         );
 
-        let mut forever = EarlyStop::new(Direction::Minimise, None);
+        let mut forever = EarlyStop::new(None);
         forever.observe(1.0);
         assert!((0..100).all(|_| forever.observe(1.0) == Waiting));
     }
 
     #[test]
     fn a_saved_state_goes_on_where_it_was() {
-        let mut stop = EarlyStop::new(Direction::Minimise, Some(3));
-        for value in [0.1 + 0.2, 0.9, 0.9] {
+        let mut stop = EarlyStop::new(Some(3));
+        for value in [0.1 + 0.2, 0.1, 0.1] {
             stop.observe(value);
         }
         let mut resumed: EarlyStop = serde_json::from_str(&serde_json::to_string(&stop).unwrap()).unwrap();
         assert_eq!(resumed, stop);
-        assert_eq!(resumed.observe(0.9), Stop);
+        assert_eq!(resumed.observe(0.1), Stop);
     }
 }

@@ -36,7 +36,7 @@ enum Display {
 }
 
 impl Progress {
-    /// A display for a run of `epochs` epochs; hidden, as for `--quiet` and `--json`, if not `shown`.
+    /// A display for a run of `epochs` epochs; hidden, as for `--json`, if not `shown`.
     #[must_use]
     pub fn new(shown: bool, epochs: usize) -> Self {
         let display = match (shown, io::stderr().is_terminal()) {

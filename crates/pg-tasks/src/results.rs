@@ -156,6 +156,14 @@ impl Results {
         points.filter(|(_, value)| !value.is_nan()).collect()
     }
 
+    /// One metric of the last row; NaN if it was not measured there.
+    #[must_use]
+    pub fn last(&self, column: &str) -> f64 {
+        let index = self.columns.iter().position(|c| c == column);
+        let value = self.rows.last().zip(index).and_then(|((_, values), index)| values.get(index));
+        value.copied().unwrap_or(f64::NAN)
+    }
+
     fn write(&self) -> Result<(), RunDirError> {
         write_atomically(&self.path, |file| {
             let mut writer = csv::Writer::from_writer(file);
@@ -193,6 +201,10 @@ mod tests {
         let expected = "epoch,train/loss,val/worst-group accuracy\n1,0.30000000000000004,\n2,1e-9,1.0\n";
         assert_eq!(fs::read_to_string(&path).unwrap(), expected);
         assert_eq!(results.series("val/worst-group accuracy"), [(2, 1.0)]);
+        assert_eq!((results.last("train/loss"), results.last("val/worst-group accuracy")), (1e-9, 1.0));
+        results.append(3, &[0.5, f64::NAN]).unwrap();
+        assert!(results.last("val/worst-group accuracy").is_nan(), "of epoch 2");
+        assert!(results.last("no such column").is_nan());
     }
 
     #[test]

@@ -59,6 +59,8 @@ impl LrPlan {
             Some(step) => self.schedule.multiplier(step, total, self.steps_per_epoch),
             None => {
                 let rise = (step + 1) as f64 / (self.warmup_steps + 1) as f64;
+                // A run that is all warm-up leaves the schedule no steps; without any it would be at its end.
+                let total = if total == 0 { usize::MAX } else { total };
                 rise * self.schedule.multiplier(0, total, self.steps_per_epoch)
             }
         }
@@ -163,6 +165,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_run_that_is_all_warm_up_rises_to_the_first_value_of_its_schedule() {
+        let one_cycle = Schedule::OneCycle { pct_start: 0.3, div_factor: 25.0, final_div_factor: 1e4 };
+        let step = Schedule::Step { every_epochs: 1, gamma: 0.1 };
+        for (schedule, first) in
+            [(Schedule::Constant, 1.0), (step, 1.0), (Schedule::Cosine { min: 0.0 }, 1.0), (one_cycle, 0.04)]
+        {
+            let plan = LrPlan { schedule, warmup_steps: 4, steps_per_epoch: 2, total_steps: 4 };
+            for (step, rise) in [0.2, 0.4, 0.6, 0.8].into_iter().enumerate() {
+                close(plan.multiplier(step), rise * first);
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn a_multiplier_lies_in_0_1_even_for_runs_of_no_length(
@@ -171,12 +187,13 @@ mod tests {
             let schedule = [
                 Schedule::Constant,
                 Schedule::Step { every_epochs: per_epoch, gamma: 0.5 },
-                Schedule::Cosine { min: 0.1 },
+                Schedule::Cosine { min: 0.0 },
                 Schedule::OneCycle { pct_start: 0.3, div_factor: 25.0, final_div_factor: 1e4 },
             ][kind];
             let plan = LrPlan { schedule, warmup_steps, steps_per_epoch: per_epoch, total_steps: total };
             let multiplier = plan.multiplier(step);
             prop_assert!((0.0..=1.0).contains(&multiplier), "{multiplier}");
+            prop_assert!(multiplier > 0.0 || step >= warmup_steps, "a warm-up that trains nothing");
         }
     }
 }

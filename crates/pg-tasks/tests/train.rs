@@ -97,6 +97,18 @@ fn a_batch_without_samples_is_passed_over() {
 }
 
 #[test]
+fn the_losses_of_a_run_are_those_of_its_last_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, mut toy) = (run_dir(&folder), Toy::new(&[]));
+    toy.guided_until = BATCHES as u64;
+    let outcome = toy.setup(&dir, 1, None).start().unwrap().run().unwrap();
+    let results = Results::read(&dir.file("results.csv")).unwrap();
+    assert_eq!(results.series("loss_pg"), [(1, 0.5)]);
+    assert!(outcome.loss_pg.is_nan(), "{} is of the first epoch", outcome.loss_pg);
+    assert_eq!(outcome.loss_cls, results.series("loss_cls")[1].1);
+}
+
+#[test]
 fn an_epoch_without_samples_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let all: Vec<(usize, usize)> = (0..BATCHES).map(|batch| (1, batch)).collect();

@@ -316,6 +316,24 @@ fn what_is_wrong_is_said_in_one_line() {
 }
 
 #[test]
+fn what_a_run_wrote_of_itself_holds_anywhere_and_is_no_flag() {
+    let photos = Photos::new();
+    let folder = photos.0.path();
+    let first = answer(&photos.train(&["--json"]));
+    let weights = format!("{}/best.safetensors", first["run_dir"].as_str().unwrap());
+    let second = answer(&photos.train(&["--weights", &weights, "--json"]));
+    let run_dir = second["run_dir"].as_str().unwrap();
+    let path = folder.join(run_dir).join("args.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let settings: toml::Table = text.parse().unwrap();
+    assert_eq!(settings["weights"].as_str(), folder.join(&weights).to_str());
+
+    fs::write(&path, text.replace("batch = 4", "batch = 0")).unwrap();
+    let line = error(&run(folder, &["train", "--resume", run_dir]), 1);
+    assert_eq!(line, format!("error: {run_dir}/args.toml: --batch must be at least 1, got 0"));
+}
+
+#[test]
 fn a_corrupt_image_may_be_skipped() {
     let photos = Photos::new();
     fs::write(photos.0.path().join("images/test/class, 0/0.png"), b"\x89PNG\r\n\x1a\n").unwrap();

@@ -9,6 +9,7 @@ use super::plot;
 use super::report::{ExperimentReport, Metric, Picture, Report, Row, SetReport};
 use super::schedule::clock;
 use super::statistics::{Estimate, seeds};
+use super::train::Task;
 use super::verdict::{Finding, Verdict};
 
 pub(crate) enum Block {
@@ -34,7 +35,7 @@ pub(crate) struct Table {
 }
 
 /// Metrics of the first table of an experiment.
-const ACCURACIES: [Metric; 15] = [
+const ACCURACIES: [Metric; 16] = [
     Metric::VideoMap50,
     Metric::AlikeVideoMap50,
     Metric::VideoMap20,
@@ -49,6 +50,7 @@ const ACCURACIES: [Metric; 15] = [
     Metric::Balanced,
     Metric::WorstGroup,
     Metric::Adjusted,
+    Metric::ValTop1,
     Metric::TargetGradientShare,
 ];
 
@@ -261,14 +263,15 @@ fn how_to_repeat(report: &Report) -> Vec<Block> {
             commands.push(row.command.clone());
         }
     }
+    let starts =
+        |program: &str| commands.iter().any(|command| command.contains(&format!("/{program} train ")));
+    let programs = Task::ALL.map(Task::program).into_iter().filter(|program| starts(program));
+    let packages: String = programs.map(|program| format!(" -p {program}")).collect();
     vec![
         Block::Heading(2, "How to repeat it".into()),
         Block::Text("All of it:".into()),
         Block::Code(vec![report.command.clone()]),
-        Block::Text(
-            "Single runs at their first seed (after `cargo build --release -p pg-classify -p pg-wsol`):"
-                .into(),
-        ),
+        Block::Text(format!("Single runs at their first seed (after `cargo build --release{packages}`):")),
         Block::Code(commands),
         Block::Text("Made with:".into()),
         Block::List(made_with),
@@ -333,7 +336,8 @@ fn capitalised(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reproduce::report::made_up::row;
+    use crate::reproduce::report::estimates;
+    use crate::reproduce::report::made_up::{self, row};
 
     #[test]
     fn numbers_have_three_digits() {
@@ -353,6 +357,32 @@ mod tests {
         assert_eq!(with_paper.rows[0].last().unwrap(), "62.2");
         assert_eq!(with_paper.rows[0][4], "50.0");
         assert_eq!(with_paper.rows[1][2..], [ABSENT; 5]);
+    }
+
+    #[test]
+    fn what_validation_says_stands_beside_the_test() {
+        let mut validated = row("a", &[0.5, 0.5]);
+        validated.outcomes.iter_mut().for_each(|outcome| outcome.val_top1 = Some(0.875));
+        validated.estimates = estimates(&validated.outcomes);
+        let table = accuracies(&[validated]);
+        let column = table.head.iter().position(|name| name == "validation top-1, %").unwrap();
+        assert_eq!(table.rows[0][column], "87.5 ± 0.0");
+    }
+
+    #[test]
+    fn the_programs_of_the_single_runs_are_built_and_no_others() {
+        let mut report = made_up::report();
+        let build = |report: &Report| {
+            let text = how_to_repeat(report).into_iter().find_map(|block| match block {
+                Block::Text(text) => text.split_once("(after `").map(|(_, command)| command.to_owned()),
+                _ => None,
+            });
+            text.unwrap()
+        };
+        assert_eq!(build(&report), "cargo build --release -p pg-classify`):");
+        let command = "target/release/pg-stad train --synth batchmix --seed 0";
+        report.sets[0].experiments[0].rows[0].command = command.into();
+        assert_eq!(build(&report), "cargo build --release -p pg-classify -p pg-stad`):");
     }
 
     #[test]

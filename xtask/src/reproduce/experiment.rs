@@ -98,7 +98,7 @@ fn verdicts(experiment: Experiment, rows: &[Row], set: &SetPlan) -> Vec<Verdict>
     verdicts
 }
 
-/// Each guided row against the same without guidance: it finds objects better, and its gradient leaks half as much.
+/// Each guided row against the same without guidance: it localises better, and its gradient leaks half as much.
 fn guided_and_not(rows: &[Row], metric: Metric) -> Vec<Verdict> {
     let partner = |row: &Row| rows.iter().find(|other| other.label == label::with_guidance(&row.label));
     let pairs = rows.iter().filter_map(|row| Some((row, partner(row)?)));

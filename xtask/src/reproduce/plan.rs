@@ -278,7 +278,7 @@ impl Experiment {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Table => "Do edits help, and does guidance help beyond them?",
-            Self::Mixes => "Does guidance by the mix find objects better?",
+            Self::Mixes => "Does guidance by the mix localise better?",
             Self::Masks => "Does the mask matter?",
             Self::MaskSize => "How exact must the mask be?",
             Self::Alpha => "How strong should the guidance be?",

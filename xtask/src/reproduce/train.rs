@@ -279,6 +279,9 @@ pub(crate) const CLIPS: [(&str, &str); 4] = [
     ("--ground-truth", "truth-test.jsonl"),
 ];
 
+/// Settings of edits, which a run without them refuses.
+const OF_EDITS: [&str; 4] = ["--difference", "--otsu", "--min-separability", "--guide-originals"];
+
 /// Starts runs.
 pub(crate) struct Trainer {
     /// The folder of the binaries.
@@ -356,9 +359,22 @@ impl Trainer {
             "--threads",
             "1",
         ]);
-        command.args(&self.extra);
+        command.args(self.extra_of(run));
         command.arg("--out").arg(self.out.join("runs").join(run.name())).arg("--json");
         command
+    }
+
+    /// The further arguments, without those that a run on originals alone has no use for.
+    fn extra_of(&self, run: &Run) -> Vec<&String> {
+        let mut of_edits = false;
+        let mut fits = |word: &str| {
+            // What follows a flag is its value.
+            if word.starts_with("--") {
+                of_edits = OF_EDITS.contains(&word.split('=').next().unwrap_or_default());
+            }
+            !of_edits || run.samples != Samples::Originals
+        };
+        self.extra.iter().filter(|word| fits(word)).collect()
     }
 
     /// The command that repeats `run` in the workspace's root, wherever the report went.
@@ -451,6 +467,19 @@ mod tests {
         assert!(edits.contains("--data-root birds --edits birds/edits.csv --alpha 0 "), "{edits}");
         let originals = line(&Run::baseline("waterbirds-alia", 1, 0));
         assert!(originals.contains("--data-root birds --no-edits --alpha 0 "), "{originals}");
+    }
+
+    #[test]
+    fn settings_of_edits_go_to_the_runs_with_edits_alone() {
+        let words =
+            ["--difference", "luma", "--batch", "8", "--otsu=float", "--guide-originals", "--lr", "1"];
+        let extra = words.map(str::to_owned).to_vec();
+        let trainer = Trainer { extra, ..trainer("x") };
+        let line = |run: &Run| process::shell_line(&trainer.command(run));
+        let edits = line(&Run::edits("cub", 1, 0));
+        assert!(edits.contains(&format!("--threads 1 {} --out", words.join(" "))), "{edits}");
+        let originals = line(&Run::baseline("cub", 1, 0));
+        assert!(originals.contains("--threads 1 --batch 8 --lr 1 --out"), "{originals}");
     }
 
     #[test]

@@ -57,10 +57,10 @@ fn write_predictions(path: &Path, predictions: &[Prediction], dataset: &Dataset)
     table.write_record(
         header.into_iter().chain(dataset.classes.iter().map(|class| format!("logit:{class}"))),
     )?;
-    for (index, prediction) in predictions.iter().enumerate() {
-        let example = prediction.example;
+    for prediction in predictions {
+        let (place, example) = (prediction.index.to_string(), prediction.example);
         let classes = [example.label, prediction.class()].map(|label| dataset.class(label).to_owned());
-        let record = [index.to_string(), file_name(example)].into_iter().chain(classes);
+        let record = [place, file_name(example)].into_iter().chain(classes);
         table.write_record(record.chain(prediction.logits.iter().map(f32::to_string)))?;
     }
     write_table(path, table)

@@ -12,7 +12,7 @@ use pg_classify::samples::{Grid, modified_share};
 use pg_classify::settings::{DifferenceName, OtsuName, Source};
 use pg_classify::unmodified::unmodified;
 use pg_cli::output::{make_folder, say, write_table};
-use pg_cli::{Configured, Machine, check_image_size, path_as_text};
+use pg_cli::{Configured, Machine, SettingsError, check_image_size, idle, path_as_text};
 use pg_embedded::{Embedded, Spec};
 use pg_provenance::{BinaryMask, Extractor};
 use pg_random::Seed;
@@ -84,6 +84,26 @@ impl Said {
     fn seed(&self) -> Seed {
         Seed(self.seed.unwrap_or(0))
     }
+
+    fn method(&self) -> Method {
+        self.method.unwrap_or(Method::Edits)
+    }
+
+    fn difference(&self) -> DifferenceName {
+        self.difference.unwrap_or(DifferenceName::Mean)
+    }
+
+    fn otsu(&self) -> OtsuName {
+        self.otsu.unwrap_or(OtsuName::U8)
+    }
+
+    /// Refuses what is about edits where samples are mixed. A default is no wish and passes.
+    fn check_idle(&self) -> Result<(), SettingsError> {
+        let mixes = self.method() != Method::Edits;
+        let (when, advice) = ("without --method edits", "leave it out");
+        idle(mixes && self.difference() != DifferenceName::Mean, "difference", when, advice)?;
+        idle(mixes && self.otsu() != OtsuName::U8, "otsu", when, advice)
+    }
 }
 
 /// What was drawn.
@@ -115,11 +135,12 @@ pub(crate) fn run(Args { said, export, machine }: Args) -> Result<()> {
     }
     let (name, root) = said.source.clone().resolve("embedded")?;
     said.image_size.map_or(Ok(()), check_image_size)?;
+    said.check_idle()?;
     let options = dataset::Options { edits: said.edits.clone(), ..Default::default() };
     let dataset = dataset::open(&name, root.as_deref(), &options)?;
     let grid = Grid { side: said.image_size.unwrap_or(dataset.side), crop: dataset.crop };
     make_folder(&out)?;
-    let (drawn, columns, table) = match said.method.unwrap_or(Method::Edits) {
+    let (drawn, columns, table) = match said.method() {
         Method::Edits => (edits(&said, &dataset, grid, &out)?, 4, "provenance.csv"),
         method => (mixes(method, &said, &dataset, grid)?, 6, "samples.csv"),
     };
@@ -153,8 +174,8 @@ fn edits(said: &Said, dataset: &Dataset, grid: Grid, folder: &Path) -> Result<Dr
         dataset.name
     );
     let extractor = Extractor {
-        difference: said.difference.unwrap_or(DifferenceName::Mean).into(),
-        histogram: said.otsu.unwrap_or(OtsuName::U8).into(),
+        difference: said.difference().into(),
+        histogram: said.otsu().into(),
         ..Extractor::new(grid.side, grid.side)
     };
     let mut pictures = Vec::new();

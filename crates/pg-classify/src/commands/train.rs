@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use clap::Args as ClapArgs;
 use pg_classify::classifier::{Classifier, normalise};
@@ -15,9 +15,9 @@ use pg_classify::samples::Samples;
 use pg_classify::settings::{Config, Settings};
 use pg_cli::choices::OnCorrupt;
 use pg_cli::output::{make_folder, say};
-use pg_cli::{About, Configured, Machine, SettingsError, path_as_text, read_run};
-
-use pg_models::Model;
+use pg_cli::{About, Configured, Machine, NetworkConfig, SettingsError, path_as_text, read_run};
+use pg_grad::without_graph;
+use pg_models::{Mode, Model};
 use pg_random::Seed;
 use pg_tasks::class_weights::inverse_frequency;
 use pg_tasks::interrupt::Interrupt;
@@ -80,6 +80,8 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     model.set_grad_checkpointing(config.network.grad_checkpointing)?;
     if resume.is_none() {
         config.check_validation(&dataset)?;
+        config.check_edits(&dataset)?;
+        check_size(&model, &device)?;
         config.network.load_pretrained(&model)?;
         config.network.warn_of_random_weights("--model small-cnn --image-size 32");
     }
@@ -127,13 +129,24 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     finish(machine.json, &outcome, &model, &evaluator, &dataset, &config, &dir)
 }
 
+/// Refuses images that are too small for the network, which only a pass through it shows.
+fn check_size(model: &Model, device: &Device) -> Result<()> {
+    let side = model.spec().size;
+    let blank = Tensor::zeros((1, 3, side, side), DType::F32, device)?;
+    let pass = without_graph(|| model.forward(&blank, Mode::Eval)).map(drop);
+    let (flag, expected) = ("image-size", "large enough for the --model");
+    pass.with_context(|| SettingsError::Range { flag, expected, value: side.to_string() })
+}
+
 /// The same with paths that hold wherever the run is gone on with.
 fn anchored(config: &Config) -> Result<Config> {
     let anchor = |path: &Option<PathBuf>| {
         let absolute = |path: &PathBuf| std::path::absolute(path).with_context(|| path.display().to_string());
         path.as_ref().map(absolute).transpose()
     };
-    Ok(Config { data_root: anchor(&config.data_root)?, edits: anchor(&config.edits)?, ..config.clone() })
+    let network = NetworkConfig { weights: anchor(&config.network.weights)?, ..config.network.clone() };
+    let (data_root, edits) = (anchor(&config.data_root)?, anchor(&config.edits)?);
+    Ok(Config { data_root, edits, network, ..config.clone() })
 }
 
 /// The settings of a run that is resumed; it takes no others, since it must end as if it had never stopped.
@@ -144,8 +157,11 @@ fn resumed_config(dir: &Path, settings: &Settings) -> Result<Config> {
     }
     let path = RunDir::open(dir)?.file("args.toml");
     let config: Config = read_run(&path)?;
-    config.check().with_context(|| path.display().to_string())?;
-    Ok(config)
+    match config.check() {
+        Ok(()) => Ok(config),
+        // No fault of the flags.
+        Err(error) => bail!("{}: {error}", path.display()),
+    }
 }
 
 /// Says what is about to be trained.

@@ -18,11 +18,15 @@ const GZIP: [u8; 2] = [0x1F, 0x8B];
 pub(super) type Digits = Vec<(Vec<u8>, u8)>;
 
 /// The digits of the pair of files `<prefix>-images-idx3-ubyte` and `<prefix>-labels-idx1-ubyte` in `folder`,
-/// each perhaps with `.gz`; `None` unless both are there.
+/// each perhaps with `.gz`; `None` if neither is there.
 pub(super) fn read(folder: &Path, prefix: &str) -> Result<Option<Digits>, DatasetError> {
-    let images = find(folder, &format!("{prefix}-images-idx3-ubyte"));
-    let labels = find(folder, &format!("{prefix}-labels-idx1-ubyte"));
-    let (Some(images), Some(labels)) = (images, labels) else { return Ok(None) };
+    let names = ["images-idx3", "labels-idx1"].map(|kind| format!("{prefix}-{kind}-ubyte"));
+    let (images, labels) = match names.each_ref().map(|name| find(folder, name)) {
+        [Some(images), Some(labels)] => (images, labels),
+        [None, None] => return Ok(None),
+        [Some(_), None] => return Err(missing(folder, &names[1], &names[0])),
+        [None, Some(_)] => return Err(missing(folder, &names[0], &names[1])),
+    };
     let pixels = read_images(&images)?;
     let digits = read_labels(&labels)?;
     let count = pixels.len() / (SIDE * SIDE);
@@ -34,6 +38,12 @@ pub(super) fn read(folder: &Path, prefix: &str) -> Result<Option<Digits>, Datase
 
 fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     ["", ".gz"].iter().map(|suffix| folder.join(format!("{name}{suffix}"))).find(|path| path.is_file())
+}
+
+/// Of a pair of files one is there without the other.
+fn missing(folder: &Path, name: &str, other: &str) -> DatasetError {
+    let advice = format!("put it (or its .gz) beside {other}, which is of no use alone");
+    DatasetError::Missing { path: folder.join(name), advice }
 }
 
 fn read_images(path: &Path) -> Result<Vec<u8>, DatasetError> {
@@ -145,6 +155,22 @@ pub(super) mod tests {
         assert_eq!(plain, read_pair(&gzip(&images), &labels).unwrap());
         assert_eq!(plain[2], (vec![2; 784], 9));
         assert_eq!(read(tempfile::tempdir().unwrap().path(), "t").unwrap(), None);
+    }
+
+    #[test]
+    fn one_file_of_a_pair_is_missed_by_its_name() {
+        let (images, labels) = files(&[3, 1, 9]);
+        for (there, content, missing) in [
+            ("t-images-idx3-ubyte", images, "t-labels-idx1-ubyte"),
+            ("t-labels-idx1-ubyte", labels, "t-images-idx3-ubyte"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(format!("{there}.gz")), gzip(&content)).unwrap();
+            let error = read(folder.path(), "t").unwrap_err().to_string();
+            let expected =
+                format!("{missing}: not found; put it (or its .gz) beside {there}, which is of no use alone");
+            assert!(error.ends_with(&expected), "{error}");
+        }
     }
 
     #[test]

@@ -38,8 +38,8 @@ struct Pools {
 /// elsewhere.
 ///
 /// # Errors
-/// [`DatasetError::Missing`] without the `t10k` files, `DatasetError::Idx*` for files that are not MNIST's,
-/// and [`DatasetError::EditsUnsupported`] when the options name edits.
+/// [`DatasetError::Missing`] without the `t10k` files or with one file of a pair alone, `DatasetError::Idx*` for files
+/// that are not MNIST's, and [`DatasetError::EditsUnsupported`] when the options name edits.
 pub fn open_decoy(root: &Path, options: &Options) -> Result<Dataset, DatasetError> {
     edits::refuse("decoy-mnist", options)?;
     decoyed_set(read(root)?, options)
@@ -250,6 +250,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let error = || open_decoy(root.path(), &Options::default()).unwrap_err().to_string();
         assert!(error().contains("t10k-images-idx3-ubyte.gz: not found; "), "{}", error());
+        // Training images alone do not make the test images serve for training.
+        write(root.path(), "t10k", &labels(100));
+        std::fs::write(root.path().join("train-images-idx3-ubyte"), "").unwrap();
+        assert!(error().contains("train-labels-idx1-ubyte: not found; "), "{}", error());
+        std::fs::remove_file(root.path().join("train-images-idx3-ubyte")).unwrap();
         write(root.path(), "t10k", &labels(10));
         assert_eq!(error(), "decoy-mnist: class `8` has no training images; add some or drop the class");
         write(root.path(), "t10k", &[]);

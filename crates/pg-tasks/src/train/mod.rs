@@ -128,13 +128,12 @@ impl<T: Task, A: Serialize> Trainer<'_, T, A> {
             (false, true) => Ending::EarlyStopped,
             (false, false) => Ending::Completed,
         };
-        let last = |column: &str| self.results.series(column).last().map_or(f64::NAN, |(_, value)| *value);
         Ok(Outcome {
             ending,
             epochs: self.state.epoch,
             best_epoch: self.state.best_epoch,
-            loss_cls: last("loss_cls"),
-            loss_pg: last("loss_pg"),
+            loss_cls: self.results.last("loss_cls"),
+            loss_pg: self.results.last("loss_pg"),
         })
     }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Sums;
-use crate::early_stop::{Direction, EarlyStop};
+use crate::early_stop::EarlyStop;
 use crate::fingerprint::Fingerprint;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ impl State {
             data,
             epoch: 0,
             step: 0,
-            early_stop: EarlyStop::new(Direction::Maximise, patience),
+            early_stop: EarlyStop::new(patience),
             stopped: false,
             best_epoch: 0,
             top: Vec::new(),

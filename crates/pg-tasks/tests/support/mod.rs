@@ -32,6 +32,8 @@ pub(crate) struct Toy {
     pub(crate) during: Box<dyn Fn(u64)>,
     /// The step whose loss is finite, but not its gradient.
     pub(crate) overflows_at: Option<u64>,
+    /// The step from which on none measures L_PG.
+    pub(crate) guided_until: u64,
     /// What each validation reports to select by.
     pub(crate) selection: Option<f64>,
     /// w and the mean at each validation.
@@ -49,6 +51,7 @@ impl Toy {
             samples: vec!["a", "b"],
             during: Box::new(|_| ()),
             overflows_at: None,
+            guided_until: 0,
             selection: None,
             validated: RefCell::default(),
         }
@@ -164,7 +167,7 @@ impl Task for Toy {
             samples: 2,
             correct: 1,
             loss_cls: loss.to_scalar().unwrap(),
-            guidance: None,
+            guidance: (step < self.guided_until).then_some((0.5, 0.05)),
             gradients: loss.backward().unwrap(),
         })
     }

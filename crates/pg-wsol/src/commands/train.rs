@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use clap::Args as ClapArgs;
 use pg_cli::output::{make_folder, say};
-use pg_cli::{About, Configured, Machine, SettingsError, path_as_text, read_run};
+use pg_cli::{About, Configured, Machine, NetworkConfig, SettingsError, path_as_text, read_run};
 use pg_localization::Object;
 use pg_models::Model;
 use pg_random::Seed;
@@ -146,10 +146,12 @@ fn anchored(config: &Config) -> Result<Config> {
         let absolute = |path: &PathBuf| std::path::absolute(path).with_context(|| path.display().to_string());
         path.as_ref().map(absolute).transpose()
     };
+    let network = NetworkConfig { weights: anchor(&config.network.weights)?, ..config.network.clone() };
     Ok(Config {
         data_root: anchor(&config.data_root)?,
         metadata: anchor(&config.metadata)?,
         masks: anchor(&config.masks)?,
+        network,
         ..config.clone()
     })
 }
@@ -162,8 +164,11 @@ fn resumed_config(dir: &Path, settings: &Settings) -> Result<Config> {
     }
     let path = RunDir::open(dir)?.file("args.toml");
     let config: Config = read_run(&path)?;
-    config.check().with_context(|| path.display().to_string())?;
-    Ok(config)
+    match config.check() {
+        Ok(()) => Ok(config),
+        // No fault of the flags.
+        Err(error) => bail!("{}: {error}", path.display()),
+    }
 }
 
 /// Says what is about to be trained.
