@@ -7,9 +7,19 @@ use std::borrow::Cow;
 pub(crate) struct Array<'a> {
     dtype: DType,
     shape: Vec<usize>,
-    /// Whether the first axis runs fastest.
-    fortran: bool,
+    order: Order,
     bytes: Cow<'a, [u8]>,
+}
+
+/// How the elements of an array follow each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// The last axis runs fastest.
+    RowMajor,
+    /// The first axis runs fastest.
+    ColumnMajor,
+    /// These axes, the fastest first; each is there once.
+    Axes(Vec<usize>),
 }
 
 /// What an element is.
@@ -124,11 +134,11 @@ impl<'a> Array<'a> {
     pub(crate) fn new(
         dtype: DType,
         shape: Vec<usize>,
-        fortran: bool,
+        order: Order,
         bytes: Cow<'a, [u8]>,
     ) -> Result<Self, String> {
         check_length(dtype, &shape, bytes.len())?;
-        Ok(Self { dtype, shape, fortran, bytes })
+        Ok(Self { dtype, shape, order, bytes })
     }
 
     pub(crate) fn shape(&self) -> &[usize] {
@@ -142,23 +152,26 @@ impl<'a> Array<'a> {
 
     /// The elements with the last axis running fastest; `None` if they are text.
     pub(crate) fn numbers(&self) -> Option<Vec<f64>> {
+        // Also where there is no element to see it by. All others have bytes.
+        if self.dtype.kind == Kind::Text {
+            return None;
+        }
         let number = |bytes: &[u8]| match self.dtype.kind {
             Kind::Float => Some(self.dtype.float(bytes)),
             // Beyond i64, which `scalar` does not give.
             Kind::Unsigned => Some(self.dtype.bits(bytes) as f64),
-            Kind::Text => None,
             _ => match self.dtype.scalar(bytes)? {
                 Scalar::Int(number) => Some(number as f64),
                 other => Some(f64::from(u8::from(other == Scalar::Bool(true)))),
             },
         };
-        let stored: Vec<f64> =
-            self.bytes.chunks_exact(self.dtype.size.max(1)).map(number).collect::<Option<_>>()?;
-        let axes = self.shape.iter().filter(|&&length| length > 1).count();
-        Some(if self.fortran && axes > 1 && !stored.is_empty() {
-            row_major(&stored, &self.shape)
-        } else {
-            stored
+        let stored: Vec<f64> = self.bytes.chunks_exact(self.dtype.size).map(number).collect::<Option<_>>()?;
+        let long_axes = self.shape.iter().filter(|&&length| length > 1).count();
+        Some(match &self.order {
+            _ if long_axes < 2 || stored.is_empty() => stored,
+            Order::RowMajor => stored,
+            Order::ColumnMajor => row_major(&stored, &self.shape, 0..self.shape.len()),
+            Order::Axes(axes) => row_major(&stored, &self.shape, axes.iter().copied()),
         })
     }
 
@@ -181,16 +194,14 @@ pub(crate) fn check_length(dtype: DType, shape: &[usize], bytes: usize) -> Resul
     ))
 }
 
-/// Column-major numbers in row-major order.
-fn row_major(stored: &[f64], shape: &[usize]) -> Vec<f64> {
-    let strides: Vec<usize> = shape
-        .iter()
-        .scan(1, |stride, &length| {
-            let this = *stride;
-            *stride *= length;
-            Some(this)
-        })
-        .collect();
+/// Numbers in row-major order that are stored in another: the axes, the fastest first.
+fn row_major(stored: &[f64], shape: &[usize], fastest_first: impl Iterator<Item = usize>) -> Vec<f64> {
+    let mut strides = vec![0; shape.len()];
+    let mut stride = 1;
+    for axis in fastest_first {
+        strides[axis] = stride;
+        stride *= shape[axis];
+    }
     let position = |mut index: usize| {
         shape.iter().zip(&strides).rev().fold(0, |position, (&length, &stride)| {
             let along = index % length;
@@ -227,8 +238,8 @@ impl Allowance {
 mod tests {
     use super::*;
 
-    fn array(dtype: &str, shape: &[usize], fortran: bool, bytes: &[u8]) -> Result<Array<'static>, String> {
-        Array::new(DType::parse(dtype).unwrap(), shape.to_vec(), fortran, bytes.to_vec().into())
+    fn array(dtype: &str, shape: &[usize], order: Order, bytes: &[u8]) -> Result<Array<'static>, String> {
+        Array::new(DType::parse(dtype).unwrap(), shape.to_vec(), order, bytes.to_vec().into())
     }
 
     #[test]
@@ -266,7 +277,8 @@ mod tests {
             ("<u8", &[0xff; 8], 18_446_744_073_709_551_615.0),
             ("|b1", &[1], 1.0),
         ] {
-            assert_eq!(array(dtype, &[1], false, bytes).unwrap().numbers(), Some(vec![expected]), "{dtype}");
+            let array = array(dtype, &[1], Order::RowMajor, bytes).unwrap();
+            assert_eq!(array.numbers(), Some(vec![expected]), "{dtype}");
         }
         for dtype in ["f3", "O8", "M8", "V4", "S3", "f", "", "U18446744073709551615"] {
             assert_eq!(DType::parse(dtype), None, "{dtype}");
@@ -274,34 +286,46 @@ mod tests {
     }
 
     #[test]
-    fn fortran_order_is_undone_on_any_number_of_axes() {
+    fn every_order_is_undone_on_any_number_of_axes() {
+        use Order::{Axes, ColumnMajor, RowMajor};
         let numbers =
-            |fortran, shape: &[usize], bytes: &[u8]| array("u1", shape, fortran, bytes).unwrap().numbers();
-        assert_eq!(numbers(true, &[2, 3], &[1, 2, 3, 4, 5, 6]), Some(vec![1.0, 3.0, 5.0, 2.0, 4.0, 6.0]));
-        assert_eq!(numbers(false, &[2, 3], &[1, 2, 3, 4, 5, 6]), Some(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+            |order, shape: &[usize], bytes: &[u8]| array("u1", shape, order, bytes).unwrap().numbers();
+        let six = [1, 2, 3, 4, 5, 6];
+        assert_eq!(numbers(ColumnMajor, &[2, 3], &six), Some(vec![1.0, 3.0, 5.0, 2.0, 4.0, 6.0]));
+        assert_eq!(numbers(RowMajor, &[2, 3], &six), Some(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
         // numpy.arange(8).reshape(2, 2, 2).ravel(order="F")
-        let cube = numbers(true, &[2, 2, 2], &[0, 4, 2, 6, 1, 5, 3, 7]);
+        let cube = numbers(ColumnMajor, &[2, 2, 2], &[0, 4, 2, 6, 1, 5, 3, 7]);
         assert_eq!(cube, Some((0..8).map(f64::from).collect()));
-        assert_eq!(numbers(true, &[0, usize::MAX, usize::MAX], &[]), Some(Vec::new()));
+        // numpy.arange(12).reshape(2, 3, 2).transpose(1, 2, 0)
+        let turned = [0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11].map(f64::from);
+        let stored: Vec<u8> = (0..12).collect();
+        assert_eq!(numbers(Axes(vec![1, 0, 2]), &[3, 2, 2], &stored), Some(turned.to_vec()));
+        for order in [ColumnMajor, Axes(vec![1, 0, 2])] {
+            assert_eq!(numbers(order, &[0, usize::MAX, usize::MAX], &[]), Some(Vec::new()));
+        }
     }
 
     #[test]
     fn shapes_must_fit_the_bytes() {
-        let error = |shape: &[usize]| array("f4", shape, false, &[0; 8]).unwrap_err();
+        let error = |shape: &[usize]| array("f4", shape, Order::RowMajor, &[0; 8]).unwrap_err();
         assert_eq!(error(&[3]), "an array of 3 elements of 4 bytes has 8 bytes; write the file again");
         assert_eq!(
             error(&[usize::MAX, 9]),
             "an array of 18446744073709551615 x 9 elements of 4 bytes has 8 bytes; write the file again"
         );
-        assert!(array("f4", &[0, usize::MAX], false, &[]).is_ok());
+        assert!(array("f4", &[0, usize::MAX], Order::RowMajor, &[]).is_ok());
     }
 
     #[test]
     fn text_is_read_without_its_padding() {
         let bytes: Vec<u8> = "ré\0".chars().flat_map(|c| (c as u32).to_be_bytes()).collect();
-        assert_eq!(array(">U3", &[], false, &bytes).unwrap().scalar(), Some(Scalar::Text("ré".into())));
-        assert_eq!(array("U1", &[], false, &[0xff; 4]).unwrap().scalar(), None);
-        assert_eq!(array("U1", &[1], false, &[0; 4]).unwrap().numbers(), None);
+        let array =
+            |dtype: &str, shape: &[usize], bytes: &[u8]| array(dtype, shape, Order::RowMajor, bytes).unwrap();
+        assert_eq!(array(">U3", &[], &bytes).scalar(), Some(Scalar::Text("ré".into())));
+        assert_eq!(array("U1", &[], &[0xff; 4]).scalar(), None);
+        assert_eq!(array("U1", &[1], &[0; 4]).numbers(), None);
+        assert_eq!(array("U0", &[1, 17], &[]).numbers(), None, "17 empty texts take no bytes");
+        assert_eq!(array("U1", &[0], &[]).numbers(), None);
     }
 
     #[test]

@@ -58,7 +58,9 @@ pub struct ReadOptions {
     pub classes: Vec<String>,
     /// What the coordinates of OpenPose count.
     pub scale: Scale,
-    /// The greatest confidence that the file can have, if that is not to be guessed.
+    /// The greatest confidence that the file can have, by which all are divided. Otherwise it is 1; in COCO's files
+    /// also 2, for visibilities, and 6, for models of AlphaPose, which shows in confidences above 2. Where it is 1,
+    /// peaks of heat maps may lie a little above, and are cut.
     pub greatest_confidence: Option<f32>,
     /// Of pickles: the split to read, in place of everything.
     pub split: Option<String>,
@@ -206,11 +208,12 @@ fn check_all(path: &Path, clips: &[Clip]) -> Result<(), FormatError> {
 /// Writes clips, as far as the format can hold them. COCO, OpenPose and Kinetics-skeleton keep no size, and
 /// COCO no label nor frames without people at the end; OpenPose keeps no label nor box, Kinetics-skeleton no
 /// box nor track, `.npz` no box nor track. OpenPose, Kinetics-skeleton and `.npz` have one video a file or
-/// folder: several clips become a folder.
+/// folder: several clips become a folder. Files are written as [`pg_tubes::write_file`] does, but for OpenPose's.
 ///
 /// # Errors
 /// [`FormatError::OnlyRead`] for pickles and NTU RGB+D, [`FormatError::Clip`] for a clip that fails
-/// [`Clip::check`], [`FormatError::Twice`], and [`FormatError::Write`].
+/// [`Clip::check`], [`FormatError::Twice`], [`FormatError::File`] for OpenPose's folder of a clip that has frames
+/// already, and [`FormatError::Write`].
 pub fn write(format: Format, path: &Path, clips: &[Clip]) -> Result<(), FormatError> {
     check_all(path, clips)?;
     match format {

@@ -55,29 +55,35 @@ fn detect_scale(instances: &[Instance]) -> Scale {
     }
 }
 
-/// Divides the confidences of a file by the greatest that it can have. That is `greatest` if given; else 1, or
-/// if one is above: 2, for COCO's visibilities 0, 1, 2, or 6, up to which AlphaPose's COCO models go.
+/// What no peak of a heat map reaches; 1.26 and 1.41 have been seen.
+const ABOVE_PEAKS: f32 = 2.0;
+
+/// Brings the confidences of a file of COCO's to [0, 1]. They are divided by `greatest` if given. If not, up to 2 they
+/// are peaks, and cut as [`peak`] cuts them, or COCO's visibilities 0, 1, 2; if one is above, they are divided by 6, up
+/// to which AlphaPose's COCO models go.
 ///
 /// # Errors
-/// What is wrong, if one is still above 1.
+/// What is wrong, if one is above the greatest.
 pub(crate) fn to_unit_confidences(clips: &mut [Clip], greatest: Option<f32>) -> Result<(), String> {
     let points = || clips.iter().flat_map(|clip| found(&clip.instances)).map(|point| point.confidence);
     let highest = points().fold(0.0, f32::max);
-    let greatest = greatest.unwrap_or_else(|| match highest {
-        _ if highest <= 1.0 => 1.0,
-        _ if points().all(|confidence| confidence == 1.0 || confidence == 2.0) => 2.0,
-        _ => 6.0,
-    });
-    if highest > greatest {
-        return Err(format!("a confidence is {highest}, above {greatest}; say how great they can be"));
+    let are_visibilities = || points().all(|confidence| confidence == 1.0 || confidence == 2.0);
+    let (greatest, limit) = match greatest {
+        Some(greatest) => (greatest, greatest),
+        None if highest > ABOVE_PEAKS => (6.0, 6.0),
+        None if highest == 2.0 && are_visibilities() => (2.0, 2.0),
+        None => (1.0, ABOVE_PEAKS),
+    };
+    if highest > limit {
+        return Err(format!("a confidence is {highest}, above {limit}; say how great they can be"));
     }
     let points =
         clips.iter_mut().flat_map(|clip| &mut clip.instances).flat_map(|instance| &mut instance.keypoints);
-    points.for_each(|point| point.confidence /= greatest);
+    points.for_each(|point| point.confidence = (point.confidence / greatest).min(1.0));
     Ok(())
 }
 
-/// A peak of a heat map as a confidence: such a peak can lie a little outside of [0, 1].
+/// A peak of a heat map as a confidence: such a peak can lie a little outside of [0, 1], and is cut.
 pub(crate) fn peak(confidence: f64, greatest: Option<f32>) -> f32 {
     (confidence as f32 / greatest.unwrap_or(1.0)).clamp(0.0, 1.0)
 }
@@ -149,9 +155,17 @@ mod tests {
         assert_eq!(read([0.5, 1.0], None), Ok([0.5, 1.0]));
         assert_eq!(read([1.0, 2.0], None), Ok([0.5, 1.0]));
         assert_eq!(read([1.5, 3.0], None), Ok([0.25, 0.5]));
+        assert_eq!(read([0.5, 1.26], None), Ok([0.5, 1.0]), "a peak of a heat map");
         assert_eq!(read([25.0, 100.0], Some(100.0)), Ok([0.25, 1.0]));
         let error = "a confidence is 7, above 6; say how great they can be";
         assert_eq!(read([0.5, 7.0], None), Err(error.to_owned()));
+    }
+
+    #[test]
+    fn peaks_are_cut() {
+        let cut = [-0.02, 0.5, 1.41].map(|confidence| peak(confidence, None));
+        assert_eq!(cut, [0.0, 0.5, 1.0]);
+        assert_eq!([50.0, 126.0].map(|confidence| peak(confidence, Some(100.0))), [0.5, 1.0]);
     }
 
     #[test]

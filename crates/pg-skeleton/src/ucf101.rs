@@ -85,8 +85,8 @@ pub fn read(path: &Path) -> Result<Vec<VideoTruth>, FormatError> {
     let entries = videos.entries().ok_or_else(|| {
         failed(format!("holds {}; the annotation of UCF101-24 is a dictionary of videos", videos.kind()))
     })?;
-    let classes = Classes::new(names).map_err(failed)?;
     let mut allowance = Allowance::new(bytes.len());
+    let classes = Classes::new(names, &mut allowance).map_err(failed)?;
     let mut ids = HashSet::new();
     let mut truth = Vec::new();
     for (id, video) in entries {
@@ -95,6 +95,7 @@ pub fn read(path: &Path) -> Result<Vec<VideoTruth>, FormatError> {
         if !ids.insert(id) {
             return Err(FormatError::Twice { path: path.to_owned(), id: id.to_owned() });
         }
+        allowance.take(video.size()).map_err(failed)?;
         let read = if act.is_some() { act_tubes } else { singh_tubes };
         let tubes = read(video, &classes, &mut allowance)
             .map_err(|reason| FormatError::record(path, format!("video `{}`", one_line(id)), reason))?;
@@ -109,8 +110,9 @@ struct Classes<'a>(Vec<&'a str>);
 
 impl<'a> Classes<'a> {
     /// Those of the file, or the official ones.
-    fn new(names: Option<Item<'a, '_>>) -> Result<Self, String> {
+    fn new(names: Option<Item<'a, '_>>, allowance: &mut Allowance) -> Result<Self, String> {
         let Some(names) = names else { return Ok(Self(CLASSES.to_vec())) };
+        allowance.take(names.items().into_iter().flatten().map(Item::size).sum())?;
         let names = names.items().and_then(|names| names.map(Item::text).collect::<Option<_>>());
         names
             .map(Self)
@@ -137,6 +139,7 @@ fn singh_tubes(
         annotations.ok_or("has no list `annotations`; use the file as its authors distribute it")?;
     let mut tubes = Vec::new();
     for (index, annotation) in annotations.enumerate() {
+        allowance.take(annotation.size())?;
         let number = |name: &str| {
             let number = annotation.get(name).and_then(Item::int);
             number.ok_or_else(|| format!("tube {index} has no number `{name}`; correct it"))

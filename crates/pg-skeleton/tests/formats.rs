@@ -90,6 +90,13 @@ mod coco {
     }
 
     #[test]
+    fn a_peak_above_1_divides_nothing() {
+        let text = r#"[{"image_id": 0, "keypoints": [1, 2, 1.41, 3, 4, 0.5]}]"#;
+        let expected = clip("v", 1, vec![person(0, &[[1.0, 2.0, 1.0], [3.0, 4.0, 0.5]])]);
+        assert_eq!(read_text("v.json", text, Format::Coco, &sized()), Ok(vec![expected]));
+    }
+
+    #[test]
     fn annotations_list_their_images() {
         let text = r#"{"images": [
                 {"id": 8, "file_name": "v/0.jpg", "width": 320, "height": 240},
@@ -168,6 +175,26 @@ mod coco {
                 r#"{"images": [], "annotations": []}"#.into(),
                 "r.json: has no video; check the path, and the split if one was named",
             ),
+            (
+                r#"[{"image_id": "camA_1.jpg", "keypoints": [1, 2, 1]},
+                    {"image_id": "camA_1.jpg", "keypoints": [3, 4, 1]},
+                    {"image_id": "camB_01.jpg", "keypoints": [1, 2, 1]}]"#
+                    .into(),
+                "r.json: result 2: `camB_01.jpg` is frame 1, as `camA_1.jpg` is; put each video into a folder \
+                 of its own",
+            ),
+            (
+                r#"{"images": [{"id": 1, "file_name": "v/a_0.jpg", "width": 3, "height": 4},
+                    {"id": 2, "file_name": "v/b_0.jpg", "width": 3, "height": 4}], "annotations": []}"#
+                    .into(),
+                "r.json: image 2: `b_0.jpg` is frame 0, as `a_0.jpg` is; put each video into a folder of its own",
+            ),
+            (
+                r#"{"images": [{"id": 1, "file_name": "v/0.jpg", "width": 3, "height": 4},
+                    {"id": 1, "file_name": "v/1.jpg", "width": 3, "height": 4}], "annotations": []}"#
+                    .into(),
+                "r.json: image 1: is there twice; give each image an `id` of its own",
+            ),
         ];
         let cases: Vec<_> = cases.iter().map(|(text, expected)| (text.as_str(), *expected)).collect();
         assert_messages(Format::Coco, "r.json", &sized(), &cases);
@@ -227,6 +254,31 @@ mod openpose {
         assert_eq!(read("0.5, -0.5, 1", Scale::Detect), (240.0, 60.0));
         assert_eq!(read("0.5, 0.5, 1", Scale::Signed), (240.0, 180.0));
         assert_eq!(read("0.5, 0.5, 1", Scale::Pixels), (0.5, 0.5));
+    }
+
+    #[test]
+    fn peaks_above_1_are_cut() {
+        let read = |greatest_confidence| {
+            let options = ReadOptions { greatest_confidence, ..sized() };
+            let text = frame("10, 20, 1.26, 30, 40, 0.5");
+            read_text("0.json", &text, Format::OpenPose, &options).unwrap().remove(0).instances
+        };
+        assert_eq!(read(None), [person(0, &[[10.0, 20.0, 1.0], [30.0, 40.0, 0.5]])]);
+        assert_eq!(read(Some(2.0)), [person(0, &[[10.0, 20.0, 0.63], [30.0, 40.0, 0.25]])]);
+    }
+
+    #[test]
+    fn a_folder_keeps_one_clip() {
+        let folder = folder(&[("o/readme.txt", ""), ("o/v_2/old_9_keypoints.json", &frame("1, 2, 1"))]);
+        let written = folder.path().join("o");
+        let error = write(Format::OpenPose, &written, &clips()).unwrap_err().to_string();
+        let expected =
+            "has .json files, which would be read as frames of the video; remove it or choose another";
+        assert_eq!(error, format!("{}: {expected}", written.join("v_2").display()));
+        assert!(!written.join("sports").exists(), "refused before anything is written");
+        fs::remove_dir_all(written.join("v_2")).unwrap();
+        write(Format::OpenPose, &written, &clips()).unwrap();
+        assert!(write(Format::OpenPose, &written, &clips()).is_err());
     }
 
     #[test]
@@ -299,6 +351,14 @@ mod kinetics {
         let clips =
             read_text("v.json", &numbered, Format::Kinetics, &ReadOptions { classes, ..sized() }).unwrap();
         assert_eq!(clips[0].label.as_deref(), Some("wave"));
+    }
+
+    #[test]
+    fn peaks_above_1_are_cut() {
+        let text = r#"{"data": [
+            {"frame_index": 1, "skeleton": [{"pose": [0.5, 0.25, 0.25, 0.5], "score": [1.41, 0.5]}]}]}"#;
+        let expected = clip("v", 1, vec![person(0, &[[160.0, 60.0, 1.0], [80.0, 120.0, 0.5]])]);
+        assert_eq!(read_text("v.json", text, Format::Kinetics, &sized()), Ok(vec![expected]));
     }
 
     #[test]
@@ -520,7 +580,7 @@ mod pyskl {
             assert!(error.ends_with(&format!("{name}: {expected}")), "{error}\n{line}");
             count += 1;
         }
-        assert_eq!(count, 12);
+        assert_eq!(count, 14);
     }
 
     #[test]
@@ -591,14 +651,16 @@ mod npz {
             archive.finish().unwrap();
             bytes.into_inner()
         };
-        let array = |shape: &str, data: &[u8]| {
-            let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n");
+        let typed = |dtype: &str, shape: &str, data: &[u8]| {
+            let header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}\n");
             [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes(), data].concat()
         };
+        let array = |shape: &str, data: &[u8]| typed("<f4", shape, data);
         let huge = folder(&[]);
         let keypoint = array("(0, 1, 9223372036854775807, 3)", &[]);
         fs::write(huge.path().join("a.npz"), archive(&[("keypoint.npy", &keypoint)])).unwrap();
         assert_eq!(read_in(&huge, "a.npz", Format::Npz, &sized()), Ok(vec![clip("a", 1, vec![])]));
+        let one = array("(1, 1, 1, 2)", &[0; 8]);
         for (members, expected) in [
             (
                 vec![("pose.npy", vec![])],
@@ -627,6 +689,41 @@ mod npz {
                     ("keypoint_score.npy", array("(1, 2, 1)", &[0; 8])),
                 ],
                 "a.npz: `keypoint_score` does not fit `keypoint`; store a score of each joint",
+            ),
+            (
+                vec![
+                    ("keypoint.npy", array("(1, 1, 17, 2)", &[0; 136])),
+                    ("keypoint_score.npy", typed("<U0", "(1, 1, 17)", &[])),
+                ],
+                "a.npz: `keypoint_score` holds text; store numbers",
+            ),
+            (
+                vec![(
+                    "keypoint.npy",
+                    array("(1, 1, 1, 3)", &[1.0, 2.0, -0.5].map(f32::to_le_bytes).concat()),
+                )],
+                "a.npz: `keypoint` has a third number of -0.5, which is no confidence; 3-D skeletons are not \
+                 supported, use the 2-D file (or say how great confidences can be)",
+            ),
+            (
+                vec![("keypoint.npy", one.clone()), ("img_shape.npy", array("(3,)", &[0; 12]))],
+                "a.npz: `img_shape` is no height and width; write two whole numbers",
+            ),
+            (
+                vec![("keypoint.npy", one.clone()), ("label.npy", array("()", &[0; 4]))],
+                "a.npz: `label` is not a whole number or a name; write one, or leave it out",
+            ),
+            (
+                vec![("keypoint.npy", one.clone()), ("label.npy", typed("<i8", "(2,)", &[0; 16]))],
+                "a.npz: `label` is not a whole number or a name; write one, or leave it out",
+            ),
+            (
+                vec![("keypoint.npy", one.clone()), ("frame_dir.npy", array("()", &[0; 4]))],
+                "a.npz: `frame_dir` is not a name; write one, or leave it out",
+            ),
+            (
+                vec![("keypoint.npy", one.clone()), ("fps.npy", typed("<U1", "()", b"2\0\0\0"))],
+                "a.npz: `fps` is not a number; write one, or leave it out",
             ),
         ] {
             let members: Vec<_> = members.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
@@ -703,6 +800,19 @@ fn what_is_written_is_read_again() {
         .unwrap(),
         nobody
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_written_through() {
+    let folder = folder(&[("file", "old")]);
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("file", &link).unwrap();
+    for format in [Format::Clip, Format::Coco, Format::Kinetics, Format::Npz] {
+        write(format, &link, &clips()[1..]).unwrap();
+        assert_eq!(fs::read_link(&link).unwrap(), Path::new("file"), "{format}");
+        assert_eq!(read_in(&folder, "link", format, &sized()).unwrap().len(), 1, "{format}");
+    }
 }
 
 #[test]

@@ -118,6 +118,7 @@ impl Files {
             Some(path) => self.truth(path, &classes, &mut test)?,
             None => Vec::new(),
         };
+        warn_of_common_clips(&train, [("validates", &val), ("tests", &test)]);
         let first = self.train.first().and_then(|path| path.file_stem()).and_then(|stem| stem.to_str());
         Ok(Dataset {
             name: first.unwrap_or("clips").to_owned(),
@@ -162,9 +163,9 @@ impl Files {
         let tested: HashSet<&str> = test.iter().map(|example| example.clip.id.as_str()).collect();
         let mut truth = Vec::new();
         for video in read_each_truth(path)? {
-            let video = match video {
-                Ok(video) if !tested.contains(video.id.as_str()) => continue,
-                Ok(video) => check_tubes(path, video, classes),
+            let video = match video.map(|video| named_as(&tested, video)) {
+                Ok(None) => continue,
+                Ok(Some(video)) => check_tubes(path, video, classes),
                 Err(error) => Err(error),
             };
             truth.extend(self.usable(video)?);
@@ -210,16 +211,20 @@ pub type ReadClip<'a> = (&'a Path, Result<Clip, StadError>);
 /// # Errors
 /// If a file cannot be read.
 pub fn read_each_clip(files: &[PathBuf]) -> Result<Vec<ReadClip<'_>>, StadError> {
-    let mut first: HashMap<String, &Path> = HashMap::new();
+    let mut first: HashMap<String, usize> = HashMap::new();
     let mut clips = Vec::new();
-    for path in files {
+    for (place, path) in files.iter().enumerate() {
         for clip in read_clip_lines(path)? {
             let clip = clip.map_err(StadError::from).and_then(|clip| {
-                let other = *first.entry(clip.id.clone()).or_insert(path);
-                if other == path {
+                let other = *first.entry(clip.id.clone()).or_insert(place);
+                if other == place {
                     return Ok(clip);
                 }
-                let reason = format!("is in {} too; remove or rename one", other.display());
+                let reason = if files[other] == *path {
+                    "is there twice, since its file is named twice; name it once".to_owned()
+                } else {
+                    format!("is in {} too; remove or rename one", files[other].display())
+                };
                 Err(StadError::Clip { path: path.clone(), id: clip.id, reason })
             });
             clips.push((path.as_path(), clip));
@@ -256,11 +261,29 @@ pub fn read_each_clip_for(
 /// # Errors
 /// If the file cannot be read; of a pickle, whatever is wrong.
 pub fn read_each_truth(path: &Path) -> Result<Vec<Result<VideoTruth, StadError>>, StadError> {
-    if path.extension().is_some_and(|extension| extension == "pkl" || extension == "pickle") {
+    if is_pickle(path) {
         return Ok(pg_skeleton::ucf101::read(path)?.into_iter().map(Ok).collect());
     }
     let videos = read_each::<VideoTruth>(path)?;
     Ok(videos.into_iter().map(|video| video.map_err(StadError::from)).collect())
+}
+
+/// Whether a file of annotations is UCF101-24's own, which has the training videos too.
+pub fn is_pickle(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "pkl" || extension == "pickle")
+}
+
+/// The video, if it is one of the `named`, under the name that it has there: UCF101-24's annotation puts the class in front,
+/// `Basketball/v_Basketball_g01_c01`, PYSKL's files do not, and either is unique.
+pub fn named_as(named: &HashSet<&str>, video: VideoTruth) -> Option<VideoTruth> {
+    let bare = video.id.rsplit('/').next().unwrap_or_default();
+    if named.contains(video.id.as_str()) {
+        Some(video)
+    } else if named.contains(bare) {
+        Some(VideoTruth { id: bare.to_owned(), ..video })
+    } else {
+        None
+    }
 }
 
 fn check_tubes(path: &Path, video: VideoTruth, classes: &[String]) -> Result<VideoTruth, StadError> {
@@ -304,6 +327,18 @@ fn check_people(path: &Path, clip: &Clip, keypoints: &mut Option<usize>) -> Resu
         _ => {
             *keypoints = keypoints.or(found);
             Ok(())
+        }
+    }
+}
+
+/// Says which split has clips of the training split: what is measured on it says little of other clips.
+fn warn_of_common_clips(train: &[Example], splits: [(&str, &[Example]); 2]) {
+    let trained: HashSet<&str> = train.iter().map(|example| example.clip.id.as_str()).collect();
+    for (does, examples) in splits {
+        let mut common = examples.iter().filter(|example| trained.contains(example.clip.id.as_str()));
+        if let Some(example) = common.next() {
+            let (id, more) = (one_line(&example.clip.id), common.count());
+            tracing::warn!("clip `{id}`, and {more} more, both trains and {does}");
         }
     }
 }

@@ -30,7 +30,7 @@ pub struct Detector<'a> {
 }
 
 impl<'a> Detector<'a> {
-    /// Frames that are looked at together, if nothing else is said: what memory a long video takes does not grow with it.
+    /// Most frames that are looked at together, if nothing else is said: a long video is not one action.
     pub const WINDOW: usize = 300;
 
     /// A detector on the CPU, for a network trained on scenes of this size with this loss. It looks at everybody in a frame.
@@ -56,9 +56,11 @@ impl<'a> Detector<'a> {
     /// If the network fails.
     pub fn detect(&self, clip: &Clip) -> Result<VideoDetections, StadError> {
         let (mut instances, cast) = (Vec::new(), Cast::new(clip));
-        for start in (0..clip.frames).step_by(self.window.min(clip.frames.max(1))) {
-            let window = start..clip.frames.min(start.saturating_add(self.window));
-            instances.extend(self.window_scores(&cast, window)?);
+        // Of equal length, so that none is too short to be anything like a training clip.
+        let windows = clip.frames.div_ceil(self.window);
+        let start = |window: usize| (window as u128 * clip.frames as u128 / windows as u128) as usize;
+        for window in 0..windows {
+            instances.extend(self.window_scores(&cast, &(start(window)..start(window + 1)))?);
         }
         instances.sort_by_key(|(index, _)| *index);
         Ok(VideoDetections {
@@ -74,41 +76,59 @@ impl<'a> Detector<'a> {
     fn window_scores(
         &self,
         cast: &Cast,
-        window: Range<usize>,
+        window: &Range<usize>,
     ) -> Result<Vec<(usize, InstanceScores)>, StadError> {
-        let Some(keypoints) = cast.clip.keypoint_count() else { return Ok(Vec::new()) };
-        let sampling = self.sampling.for_everyone(cast, &window);
-        let sampled = sampling.passes(cast, &window, keypoints);
-        if sampled.is_empty() {
-            return Ok(Vec::new());
-        }
-        let scenes: Vec<_> = sampled.iter().map(|sampled| sampled.scene.clone()).collect();
-        let scenes = Scenes::new(&scenes, (sampling.slots(), keypoints), vec![0; sampled.len()])?;
-        let (points, layout) = batch(&scenes, &self.device)?;
-        let logits = without_graph(|| self.skp.forward_instances(&points, &layout, Mode::Eval))?;
-        // Infinite logits can have finite scores.
-        let is_finite = logits
-            .to_device(&Device::Cpu)?
-            .to_dtype(DType::F64)?
-            .abs()?
-            .sum_all()?
-            .to_scalar::<f64>()?
-            .is_finite();
-        if !is_finite {
-            return Err(StadError::Scores { id: cast.clip.id.clone() });
-        }
-        let scores = self.loss.scores(&logits)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
         let (mut found, clip) = (Vec::new(), cast.clip);
-        for (&place, scores) in layout.instances().iter().zip(scores) {
-            let (pass, slot) = (place as usize / sampling.slots(), place as usize % sampling.slots());
-            if let Some(index) = sampled[pass].instances[slot]
-                && let Some(bounding_box) = box_of(clip, &clip.instances[index])
-            {
-                let Instance { frame, track, .. } = clip.instances[index];
-                found.push((index, InstanceScores { frame, track, bounding_box, scores }));
+        look_through(cast, window, (self.sampling, &self.device), |points, layout, instances| {
+            let logits = without_graph(|| self.skp.forward_instances(points, layout, Mode::Eval))?;
+            if !is_finite(&logits)? {
+                return Err(StadError::Scores { id: clip.id.clone() });
             }
-        }
+            let scores = self.loss.scores(&logits)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+            for (&place, scores) in layout.instances().iter().zip(scores) {
+                if let Some(index) = instances[place as usize]
+                    && let Some(bounding_box) = box_of(clip, &clip.instances[index])
+                {
+                    let Instance { frame, track, .. } = clip.instances[index];
+                    found.push((index, InstanceScores { frame, track, bounding_box, scores }));
+                }
+            }
+            Ok(())
+        })?;
         Ok(found)
+    }
+}
+
+/// Whether all logits are: infinite ones can have finite scores.
+fn is_finite(logits: &Tensor) -> candle_core::Result<bool> {
+    let logits = logits.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+    Ok(logits.abs()?.sum_all()?.to_scalar::<f64>()?.is_finite())
+}
+
+/// Points that go through the network together, if a scene has no more: memory depends on them, not on the clip.
+const POINTS_AT_ONCE: usize = 1 << 16;
+
+/// Shows `look` scenes that together hold everyone in each frame of a window, some at a time: their points (n, slots,
+/// keypoints, 5), and of each slot of each scene its instance of the clip.
+pub(crate) fn look_through(
+    cast: &Cast,
+    window: &Range<usize>,
+    (sampling, device): (Sampling, &Device),
+    mut look: impl FnMut(&Tensor, &PointLayout, &[Option<usize>]) -> Result<(), StadError>,
+) -> Result<(), StadError> {
+    let Some(keypoints) = cast.clip.keypoint_count() else { return Ok(()) };
+    let sampling = sampling.for_everyone(cast, window);
+    let at_once = (POINTS_AT_ONCE / (sampling.slots() * keypoints).max(1)).max(1);
+    let mut passes = sampling.passes(cast, window, keypoints);
+    loop {
+        let (scenes, instances): (Vec<_>, Vec<_>) =
+            passes.by_ref().take(at_once).map(|sampled| (sampled.scene, sampled.instances)).unzip();
+        if scenes.is_empty() {
+            return Ok(());
+        }
+        let labels = vec![0; scenes.len()];
+        let (points, layout) = batch(&Scenes::new(&scenes, (sampling.slots(), keypoints), labels)?, device)?;
+        look(&points, &layout, &instances.concat())?;
     }
 }
 

@@ -48,6 +48,12 @@ pub enum StadError {
         /// The clip.
         id: String,
     },
+    /// Nobody is in a clip.
+    #[error("clip `{}` shows nobody; leave it out", one_line(id))]
+    Nobody {
+        /// The clip.
+        id: String,
+    },
     /// A class that there is not.
     #[error("class {class} of {known}; count classes from 0")]
     Class {

@@ -39,7 +39,7 @@ pub fn video_accuracy(
     Ok(right as f64 / examples.len() as f64)
 }
 
-/// The middle frames of clips; of one where they show nobody, the first with someone.
+/// The middle frames of clips; where they show nobody, the first frames with someone.
 fn scenes(examples: &[Example], sampling: Sampling) -> Result<Scenes, StadError> {
     let keypoints = examples.iter().find_map(|example| example.clip.keypoint_count()).unwrap_or(1);
     let scenes: Vec<_> = examples

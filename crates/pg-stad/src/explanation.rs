@@ -1,13 +1,12 @@
 //! How much a class depends on each person in each frame.
 
 use candle_core::{D, DType, Device, Tensor, Var};
-use pg_grad::{Score, input_gradient_detached};
+use pg_grad::{Score, input_gradient_detached, without_graph};
 use pg_models::{Mode, Skp};
 use pg_skeleton::Clip;
-use pg_synth::Scenes;
 use pg_tubes::{ActOptions, LabelledTube, VideoDetections, link_act};
 
-use crate::detection::batch;
+use crate::detection::look_through;
 use crate::error::StadError;
 use crate::loss::Loss;
 use crate::page::Explained;
@@ -17,7 +16,7 @@ use crate::sampling::{Cast, Sampling};
 /// clip; an instance's dependence is the squared gradient on its joints over that on all of the clip.
 ///
 /// # Errors
-/// [`StadError::Class`] for a class that there is not; if nobody is in the clip, or the network fails.
+/// [`StadError::Class`] for a class that there is not, [`StadError::Nobody`]; if the network fails.
 pub fn explain<'a>(
     skp: &Skp,
     (sampling, loss): (Sampling, Loss),
@@ -27,33 +26,37 @@ pub fn explain<'a>(
     truth: impl Iterator<Item = LabelledTube>,
     device: &Device,
 ) -> Result<Explained<'a>, StadError> {
-    let keypoints = clip.keypoint_count().unwrap_or(1);
-    let (cast, window) = (Cast::new(clip), 0..clip.frames);
-    let sampling = sampling.for_everyone(&cast, &window);
-    let sampled = sampling.passes(&cast, &window, keypoints);
-    let scenes: Vec<_> = sampled.iter().map(|sampled| sampled.scene.clone()).collect();
-    let scenes = Scenes::new(&scenes, (sampling.slots(), keypoints), vec![0; sampled.len()])?;
-    let (points, layout) = batch(&scenes, device)?;
-    let points = Var::from_tensor(&points)?;
-    let logits = skp.forward(&points, &layout, Mode::Eval)?;
-    let scores = loss.scores(&logits.detach())?.mean(0)?.to_dtype(DType::F32)?;
+    let (cast, window, place) = (Cast::new(clip), 0..clip.frames, (sampling, device));
+    let mut scores = Vec::new();
+    look_through(&cast, &window, place, |points, layout, _| {
+        let logits = without_graph(|| skp.forward(points, layout, Mode::Eval))?;
+        scores.push(loss.scores(&logits)?.to_dtype(DType::F32)?);
+        Ok(())
+    })?;
+    if scores.is_empty() {
+        return Err(StadError::Nobody { id: clip.id.clone() });
+    }
+    let scores = Tensor::cat(&scores, 0)?.mean(0)?;
     let class = match class {
         Some(class) => class,
         None => scores.argmax(D::Minus1)?.to_scalar::<u32>()? as usize,
     };
     let known = detections.classes.len();
     let name = detections.classes.get(class).ok_or(StadError::Class { class, known })?;
-    let classes = Tensor::new(vec![class as u32; sampled.len()], device)?;
-    let gradient = input_gradient_detached(&logits, &points, &classes, Score::Logit)?;
-    let squares = gradient.sqr()?.sum((2, 3))?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
     let mut dependence = vec![0.0; clip.instances.len()];
-    for (sampled, squares) in sampled.iter().zip(squares) {
-        for (instance, square) in sampled.instances.iter().zip(squares) {
+    look_through(&cast, &window, place, |points, layout, instances| {
+        let points = Var::from_tensor(points)?;
+        let logits = skp.forward(&points, layout, Mode::Eval)?;
+        let classes = Tensor::new(vec![class as u32; logits.dim(0)?], device)?;
+        let gradient = input_gradient_detached(&logits, &points, &classes, Score::Logit)?;
+        let squares = gradient.sqr()?.sum((2, 3))?.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+        for (instance, square) in instances.iter().zip(squares) {
             if let Some(index) = instance {
                 dependence[*index] = f64::from(square);
             }
         }
-    }
+        Ok(())
+    })?;
     let total = dependence.iter().sum::<f64>().max(f64::MIN_POSITIVE);
     dependence.iter_mut().for_each(|share| *share /= total);
     Ok(Explained {
@@ -150,6 +153,7 @@ mod tests {
     fn a_class_that_there_is_not_and_a_clip_without_anyone_are_errors() {
         let unknown = explained(&two(), Some(2), |_| ()).unwrap_err();
         assert_eq!(unknown.to_string(), "class 2 of 2; count classes from 0");
-        assert!(explained(&clip("v", 3, vec![]), None, |_| ()).is_err());
+        let nobody = explained(&clip("v", 3, vec![]), None, |_| ()).unwrap_err();
+        assert_eq!(nobody.to_string(), "clip `v` shows nobody; leave it out");
     }
 }

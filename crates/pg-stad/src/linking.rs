@@ -74,16 +74,19 @@ impl LinkSettings {
     /// What was said, and else what a run did.
     pub fn over(self, run: LinkConfig) -> LinkConfig {
         let linking = self.linking.unwrap_or(run.linking);
-        let trim = self.trim.unwrap_or(run.trim);
-        // What the run said of smoothing has no say where nothing is smoothed.
+        // What the run said has no say where it would do nothing.
+        let inherited = if linking == LinkingName::Act { run.trim } else { LinkConfig::DEFAULT.trim };
+        let trim = self.trim.unwrap_or(inherited);
         let smooths = trim && linking != LinkingName::Online;
         let smoothed = if smooths { run } else { LinkConfig::DEFAULT };
+        let trim_window = self.trim_window.unwrap_or(smoothed.trim_window);
+        let smoothing = if trim_window > 1 { smoothed } else { LinkConfig::DEFAULT }.trim_smoothing;
         LinkConfig {
             linking,
             trim,
             trim_threshold: self.trim_threshold.unwrap_or(smoothed.trim_threshold),
-            trim_smoothing: self.trim_smoothing.unwrap_or(smoothed.trim_smoothing),
-            trim_window: self.trim_window.unwrap_or(smoothed.trim_window),
+            trim_smoothing: self.trim_smoothing.unwrap_or(smoothing),
+            trim_window,
             min_length: self.min_length.unwrap_or(run.min_length),
         }
     }
@@ -146,5 +149,53 @@ impl LinkConfig {
             LinkingName::Online => Linking::Online(OnlineOptions { min_length, ..OnlineOptions::default() }),
             LinkingName::Tracks => Linking::Tracks(TrackOptions { trimming, ..TrackOptions::default() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_said_never_makes_a_flag_senseless() {
+        let runs = [
+            LinkConfig { trim: false, ..LinkConfig::DEFAULT },
+            LinkConfig {
+                trim_smoothing: TrimSmoothing::Median,
+                trim_threshold: 0.1,
+                trim_window: 25,
+                ..LinkConfig::DEFAULT
+            },
+            LinkConfig { linking: LinkingName::Online, ..LinkConfig::DEFAULT },
+            LinkConfig { linking: LinkingName::Tracks, trim_window: 1, ..LinkConfig::DEFAULT },
+        ];
+        let linked = |linking| LinkSettings { linking: Some(linking), ..LinkSettings::default() };
+        let said = [
+            LinkSettings::default(),
+            linked(LinkingName::Act),
+            linked(LinkingName::Online),
+            linked(LinkingName::Tracks),
+            LinkSettings { linking: Some(LinkingName::Act), trim: Some(false), ..LinkSettings::default() },
+            LinkSettings {
+                linking: Some(LinkingName::Act),
+                trim: Some(true),
+                trim_window: Some(1),
+                ..LinkSettings::default()
+            },
+        ];
+        for run in runs {
+            run.check().unwrap();
+            for said in &said {
+                let over = said.clone().over(run);
+                over.check().unwrap_or_else(|error| panic!("{said:?} over {run:?}: {error}"));
+                assert_eq!(
+                    (over.linking, over.min_length),
+                    (said.linking.unwrap_or(run.linking), run.min_length)
+                );
+            }
+            assert_eq!(LinkSettings::default().over(run), run);
+        }
+        let median = LinkSettings::default().over(runs[1]);
+        assert_eq!((median.trim_smoothing, median.trim_threshold), (TrimSmoothing::Median, 0.1));
     }
 }

@@ -1,12 +1,13 @@
 //! Batches of mixes, with the provenance that guides them.
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, WithDType};
 use pg_cli::choices::MaskKind;
 use pg_grad::{Provenance, Source};
-use pg_models::{Groups, KEYPOINT_FEATURES, PointLayout};
+use pg_models::{Groups, PointLayout};
 use pg_random::Seed;
 use pg_synth::{BatchMix, MixedScenes, Scenes};
 
+use crate::detection::batch;
 use crate::error::StadError;
 use crate::loss::one_hot;
 use crate::settings::{GradFeatures, MixConfig, TargetName};
@@ -41,9 +42,8 @@ pub struct Structure {
 }
 
 impl Structure {
-    fn new(valid: &[bool], shape: [usize; 3], unmixed: Option<usize>) -> Result<Self, StadError> {
-        let layout = PointLayout::new(valid, shape)?;
-        let groups = unmixed.map(|sources| by_source(&layout, sources)).transpose()?;
+    fn new(layout: PointLayout, unmixed: Option<usize>) -> Result<Self, StadError> {
+        let groups = unmixed.map(|sources| groups(&layout, sources)).transpose()?;
         Ok(Self { layout, groups })
     }
 }
@@ -70,7 +70,7 @@ impl Mixed {
         let [_, slots, keypoints] = self.structure.layout.shape();
         let valid: Vec<&[bool]> = self.valid.chunks_exact(slots * keypoints).collect();
         let valid: Vec<&[bool]> = mixes.iter().filter_map(|&mix| valid.get(mix as usize).copied()).collect();
-        Structure::new(&valid.concat(), [valid.len(), slots, keypoints], self.unmixed)
+        Structure::new(PointLayout::new(&valid.concat(), [valid.len(), slots, keypoints])?, self.unmixed)
     }
 }
 
@@ -92,27 +92,16 @@ impl Mixer {
     ///
     /// # Errors
     /// If the scenes cannot be mixed, or one has nobody in it.
-    pub fn mix(&self, batch: &Scenes, epoch: usize, step: u64, device: &Device) -> Result<Mixed, StadError> {
+    pub fn mix(&self, scenes: &Scenes, epoch: usize, step: u64, device: &Device) -> Result<Mixed, StadError> {
         let mixes = self.config.mixes() && epoch >= self.config.mix_start;
         let sources = if mixes { self.config.sources } else { 1 };
-        let mixed = BatchMix { sources }.mix(batch)?;
-        let [n, slots, keypoints] = mixed.scenes.shape();
-        let points: Vec<f32> = mixed.scenes.points().iter().flatten().copied().collect();
+        let mixed = BatchMix { sources }.mix(scenes)?;
+        let (points, layout) = batch(&mixed.scenes, device)?;
         let unmixed = (mixes && self.config.target == TargetName::Unmix).then_some(sources);
-        let structure = Structure::new(mixed.scenes.valid(), mixed.scenes.shape(), unmixed)?;
-        let of = |source: usize| move |i: usize| i * sources + source;
-        let column = |values: &[f32], source| {
-            Tensor::from_iter((0..n).map(of(source)).map(|i| values[i]).collect::<Vec<_>>(), device)
-        };
-        let labels = (0..sources)
-            .map(|source| {
-                Tensor::from_iter((0..n).map(of(source)).map(|i| mixed.labels[i]).collect::<Vec<_>>(), device)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let shares =
-            (0..sources).map(|source| column(&mixed.shares, source)).collect::<Result<Vec<_>, _>>()?;
+        let structure = Structure::new(layout, unmixed)?;
+        let labels = by_source(&mixed.labels, sources, device)?;
+        let shares = by_source(&mixed.shares, sources, device)?;
         let provenance = if mixes { Some(self.provenance(&mixed, &labels, step, device)?) } else { None };
-        let points = Tensor::from_vec(points, (n, slots, keypoints, KEYPOINT_FEATURES), device)?;
         let valid = mixed.scenes.valid().to_vec();
         Ok(Mixed { points, structure, labels, shares, provenance, valid, unmixed })
     }
@@ -158,6 +147,16 @@ impl Mixer {
     }
 }
 
+/// What each source has in each mix, (n,) each.
+fn by_source<T: WithDType>(
+    values: &[T],
+    sources: usize,
+    device: &Device,
+) -> candle_core::Result<Vec<Tensor>> {
+    let of = |source: usize| values.iter().skip(source).step_by(sources).copied().collect::<Vec<_>>();
+    (0..sources).map(|source| Tensor::new(of(source), device)).collect()
+}
+
 fn is_of_one_class(mixed: &MixedScenes, mix: usize) -> bool {
     let labels = &mixed.labels[mix * mixed.sources..][..mixed.sources];
     labels.iter().all(|label| *label == labels[0])
@@ -165,7 +164,7 @@ fn is_of_one_class(mixed: &MixedScenes, mix: usize) -> bool {
 
 /// The instances of each source of each mix, and then all of the mix. A source that is missing has those of all, and no
 /// share in the loss.
-fn by_source(layout: &PointLayout, sources: usize) -> Result<Groups, StadError> {
+fn groups(layout: &PointLayout, sources: usize) -> Result<Groups, StadError> {
     let [n, slots, _] = layout.shape();
     let mut groups = vec![Vec::new(); n * (sources + 1)];
     for (row, &place) in (0..).zip(layout.instances()) {

@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
-use pg_skeleton::{Clip, Layout};
-use pg_tubes::{Tube, VideoDetections};
+use pg_skeleton::{Clip, Instance, Layout};
+use pg_tubes::{BoundingBox, InstanceScores, Tube, VideoDetections};
+
+use crate::detection::box_of;
 
 /// What is drawn of a clip.
 #[derive(Debug)]
@@ -22,6 +24,35 @@ pub struct Explained<'a> {
     pub people: Vec<Tube>,
     /// Where and when the class is, as annotated.
     pub truth: Vec<Tube>,
+}
+
+impl<'a> Explained<'a> {
+    /// The clip's people frame by frame, each with its dependence.
+    fn people_by_frame(&self) -> Vec<Vec<(&'a Instance, f64)>> {
+        let people = self.clip.instances.iter().zip(&self.dependence);
+        by_frame(self.clip.frames, people.map(|(person, &dependence)| (person.frame, (person, dependence))))
+    }
+
+    /// Boxes and scores frame by frame.
+    fn scores_by_frame(&self) -> Vec<Vec<&'a InstanceScores>> {
+        by_frame(
+            self.clip.frames,
+            self.detections.instances.iter().map(|instance| (instance.frame, instance)),
+        )
+    }
+
+    /// The greatest dependence, which the colours count from.
+    fn greatest(&self) -> f64 {
+        self.dependence.iter().copied().fold(f64::MIN_POSITIVE, f64::max)
+    }
+}
+
+fn by_frame<T>(frames: usize, items: impl Iterator<Item = (usize, T)>) -> Vec<Vec<T>> {
+    let mut found: Vec<Vec<T>> = (0..frames).map(|_| Vec::new()).collect();
+    for (frame, item) in items {
+        found[frame].push(item);
+    }
+    found
 }
 
 /// Least score of a class at which a person is given a box.
@@ -54,6 +85,7 @@ pub fn page(clips: &[Explained]) -> String {
 
 fn section(explained: &Explained) -> String {
     let Explained { clip, detections, class, scores, .. } = explained;
+    let (people, scored) = (explained.people_by_frame(), explained.scores_by_frame());
     let (width, height) = (clip.width, clip.height);
     let mut html = String::new();
     let label = clip.label.as_deref().map_or(String::new(), |label| format!(", labelled {}", escaped(label)));
@@ -73,30 +105,32 @@ fn section(explained: &Explained) -> String {
         html,
         "<svg viewBox=\"0 0 {width} {height}\" width=\"640\" role=\"img\" aria-label=\"skeletons\">"
     );
-    for frame in 0..clip.frames {
-        let _ = write!(html, "<g class=\"frame\">{}</g>", frame_content(explained, frame));
+    for (frame, (people, scores)) in people.iter().zip(&scored).enumerate() {
+        let _ = write!(html, "<g class=\"frame\">{}</g>", frame_content(explained, frame, people, scores));
     }
     let last = clip.frames.saturating_sub(1);
     let _ = write!(
         html,
         "</svg><p><button>play</button> <input type=\"range\" min=\"0\" max=\"{last}\" value=\"{}\"> frame <output></output></p>\
          {}</section>",
-        most_telling_frame(explained),
-        strips(explained),
+        most_telling_frame(&people),
+        strips(explained, &people, &scored),
     );
     html
 }
 
 /// The frame on whose people the class depends most.
-fn most_telling_frame(explained: &Explained) -> usize {
-    let mut by_frame = vec![0.0; explained.clip.frames];
-    for (person, dependence) in explained.clip.instances.iter().zip(&explained.dependence) {
-        by_frame[person.frame] += dependence;
-    }
-    (0..by_frame.len()).max_by(|&a, &b| by_frame[a].total_cmp(&by_frame[b])).unwrap_or(0)
+fn most_telling_frame(people: &[Vec<(&Instance, f64)>]) -> usize {
+    let of_frame = |frame: &usize| people[*frame].iter().map(|(_, dependence)| dependence).sum::<f64>();
+    (0..people.len()).max_by(|a, b| of_frame(a).total_cmp(&of_frame(b))).unwrap_or(0)
 }
 
-fn frame_content(explained: &Explained, frame: usize) -> String {
+fn frame_content(
+    explained: &Explained,
+    frame: usize,
+    people: &[(&Instance, f64)],
+    scores: &[&InstanceScores],
+) -> String {
     let mut svg = String::new();
     for tube in &explained.truth {
         if let Some(b) = tube.box_at(frame) {
@@ -111,7 +145,7 @@ fn frame_content(explained: &Explained, frame: usize) -> String {
             );
         }
     }
-    for instance in explained.detections.instances.iter().filter(|instance| instance.frame == frame) {
+    for instance in scores {
         let score = instance.scores[explained.class];
         if score >= SHOWN {
             let b = instance.bounding_box;
@@ -129,45 +163,54 @@ fn frame_content(explained: &Explained, frame: usize) -> String {
             );
         }
     }
-    let most = explained.dependence.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-    for (person, dependence) in explained.clip.instances.iter().zip(&explained.dependence) {
-        if person.frame == frame {
-            let colour = colour((dependence / most).sqrt());
-            let is_there = |joint: usize| {
-                person.keypoints.get(joint).filter(|point| point.confidence > 0.05).map(|p| (p.x, p.y))
-            };
-            let limbs = Layout::of_count(person.keypoints.len()).map_or(&[][..], |layout| layout.limbs);
-            for &(a, b) in limbs {
-                if let (Some((ax, ay)), Some((bx, by))) = (is_there(a), is_there(b)) {
-                    let _ = write!(
-                        svg,
-                        "<path d=\"M{ax:.1} {ay:.1}L{bx:.1} {by:.1}\" stroke=\"{colour}\" stroke-width=\"2.5\" \
-                         stroke-linecap=\"round\"/>"
-                    );
-                }
-            }
-            for (x, y) in (0..person.keypoints.len()).filter_map(is_there) {
-                let _ = write!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"1.8\" fill=\"{colour}\"/>");
-            }
-        }
+    let most = explained.greatest();
+    for (person, dependence) in people {
+        draw_person(&mut svg, person, &colour((dependence / most).sqrt()));
     }
     svg
 }
 
+fn draw_person(svg: &mut String, person: &Instance, colour: &str) {
+    let is_there = |joint: usize| {
+        person.keypoints.get(joint).filter(|point| point.confidence > 0.05).map(|p| (p.x, p.y))
+    };
+    let limbs = Layout::of_count(person.keypoints.len()).map_or(&[][..], |layout| layout.limbs);
+    for &(a, b) in limbs {
+        if let (Some((ax, ay)), Some((bx, by))) = (is_there(a), is_there(b)) {
+            let _ = write!(
+                svg,
+                "<path d=\"M{ax:.1} {ay:.1}L{bx:.1} {by:.1}\" stroke=\"{colour}\" stroke-width=\"2.5\" \
+                 stroke-linecap=\"round\"/>"
+            );
+        }
+    }
+    for (x, y) in (0..person.keypoints.len()).filter_map(is_there) {
+        let _ = write!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"1.8\" fill=\"{colour}\"/>");
+    }
+}
+
 /// A row a person: how likely the class is for it (above), and how much the class depends on it (below), frame by frame.
-fn strips(explained: &Explained) -> String {
+fn strips(
+    explained: &Explained,
+    people: &[Vec<(&Instance, f64)>],
+    scored: &[Vec<&InstanceScores>],
+) -> String {
     const LEFT: f64 = 70.0;
     const ROW: f64 = 22.0;
     let frames = explained.clip.frames;
     let cell = 560.0 / frames as f64;
     let height = ROW * explained.people.len() as f64 + 18.0;
     let mut svg = format!("<svg viewBox=\"0 0 640 {height}\" width=\"640\" font-size=\"10\">");
-    let most = explained.dependence.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    let most = explained.greatest();
     for (row, tube) in explained.people.iter().enumerate() {
         let y = ROW * row as f64 + 4.0;
         let _ = write!(svg, "<text x=\"4\" y=\"{:.1}\">person {}</text>", y + 11.0, row + 1);
         for frame in tube.start..tube.end().min(frames) {
-            let Some((score, dependence)) = of_person(explained, tube, frame) else { continue };
+            let found = tube.box_at(frame).and_then(|place| {
+                let (nearest, dependence) = of_person(explained, place, &people[frame], &scored[frame])?;
+                Some((nearest.scores[explained.class], dependence))
+            });
+            let Some((score, dependence)) = found else { continue };
             let x = LEFT + cell * frame as f64;
             let blue = format!("rgba(52,101,164,{score:.2})");
             let colour = colour((dependence / most).sqrt());
@@ -197,21 +240,22 @@ fn strips(explained: &Explained) -> String {
     svg
 }
 
-/// Score and dependence of the person whose box a tube has in a frame.
-fn of_person(explained: &Explained, tube: &Tube, frame: usize) -> Option<(f32, f64)> {
-    let place = tube.box_at(frame)?;
-    let instances = explained.detections.instances.iter().filter(|instance| instance.frame == frame);
-    let nearest = instances
-        .map(|instance| (instance.bounding_box.iou(place), instance))
+/// Scores and dependence of the person of a frame whose box is at a place.
+fn of_person<'a>(
+    explained: &Explained,
+    place: BoundingBox,
+    people: &[(&Instance, f64)],
+    scores: &[&'a InstanceScores],
+) -> Option<(&'a InstanceScores, f64)> {
+    let nearest = scores
+        .iter()
+        .map(|instance| (instance.bounding_box.iou(place), *instance))
         .filter(|(overlap, _)| *overlap > 0.5)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))?
         .1;
-    let people = explained.clip.instances.iter().zip(&explained.dependence);
-    let dependence = people
-        .filter(|(person, _)| person.frame == frame)
-        .find(|(person, _)| crate::detection::box_of(explained.clip, person) == Some(nearest.bounding_box))?
-        .1;
-    Some((nearest.scores[explained.class], *dependence))
+    let is_nearest = |person: &Instance| box_of(explained.clip, person) == Some(nearest.bounding_box);
+    let (_, dependence) = people.iter().find(|(person, _)| is_nearest(person))?;
+    Some((nearest, *dependence))
 }
 
 /// From grey over orange to red.

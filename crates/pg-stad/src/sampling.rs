@@ -85,7 +85,7 @@ impl Sampling {
         (0..self.frames)
             .map(|i| {
                 let (start, end) = (part(i), part(i + 1));
-                // A short clip has parts without a frame, which repeat the one before.
+                // A short clip has parts without a frame, which take the next one.
                 if end > start {
                     rng.random_range(start..end)
                 } else {
@@ -112,9 +112,9 @@ impl Sampling {
 
     /// Frames of a window in sets of at most as many as a scene has, each of which spans the window: together they hold
     /// every frame once.
-    pub fn cover(&self, window: Range<usize>) -> Vec<Vec<usize>> {
-        let passes = window.len().div_ceil(self.frames).max(1);
-        (0..passes).map(|pass| window.clone().skip(pass).step_by(passes).collect()).collect()
+    pub fn cover(&self, window: Range<usize>) -> impl Iterator<Item = Vec<usize>> + use<> {
+        let passes = window.len().div_ceil(self.frames.max(1)).max(1);
+        (0..passes).map(move |pass| window.clone().skip(pass).step_by(passes).collect())
     }
 
     /// The same, with room for everyone in each frame of a window.
@@ -124,12 +124,15 @@ impl Sampling {
     }
 
     /// Scenes that together show every frame of a window once, those without anyone left out.
-    pub fn passes(&self, cast: &Cast, window: &Range<usize>, keypoints: usize) -> Vec<Sampled> {
+    pub fn passes(
+        self,
+        cast: &Cast,
+        window: &Range<usize>,
+        keypoints: usize,
+    ) -> impl Iterator<Item = Sampled> {
         self.cover(window.clone())
-            .iter()
-            .map(|frames| self.scene(cast, frames, window, keypoints))
+            .map(move |frames| self.scene(cast, &frames, window, keypoints))
             .filter(|sampled| sampled.scene.valid.contains(&true))
-            .collect()
     }
 
     /// The scene of some frames of a clip with `keypoints` joints a person. Positions count from the centre of the image,
@@ -186,7 +189,8 @@ fn fill(
     }
 }
 
-/// The joint that each becomes in a mirror; empty for a number of joints that no known layout has.
+/// The joint that each becomes in a mirror; empty where the number of joints does not tell: no known layout has it, or
+/// several have, as with 25.
 pub fn mirrored(keypoints: usize) -> Vec<usize> {
     Layout::of_count(keypoints).map(|layout| layout.mirrored()).unwrap_or_default()
 }
@@ -243,8 +247,9 @@ mod tests {
             assert!(sampling.random_frames(&clip(frames), &mut rng).iter().all(|&frame| frame < frames));
             assert!(sampling.middle_frames(&clip(frames)).iter().all(|&frame| frame < frames));
         }
-        let cover = sampling.cover(5..15);
-        assert_eq!(cover, [vec![5, 8, 11, 14], vec![6, 9, 12], vec![7, 10, 13]]);
+        let cover = |sampling: Sampling| sampling.cover(5..15).collect::<Vec<_>>();
+        assert_eq!(cover(sampling), [vec![5, 8, 11, 14], vec![6, 9, 12], vec![7, 10, 13]]);
+        assert_eq!(cover(Sampling { frames: 0, people: 1 }).concat(), Vec::from_iter(5..15));
     }
 
     #[test]
@@ -270,13 +275,8 @@ mod tests {
         );
         assert_eq!((cast.crowd(&(0..4)), cast.crowd(&(1..2)), cast.crowd(&(4..9))), (2, 1, 0));
         let everyone = Sampling { frames: 3, people: 1 }.for_everyone(&cast, &(0..4));
-        let mut shown: Vec<usize> = everyone
-            .passes(&cast, &(0..4), 2)
-            .iter()
-            .flat_map(|pass| &pass.instances)
-            .flatten()
-            .copied()
-            .collect();
+        let passes = everyone.passes(&cast, &(0..4), 2);
+        let mut shown: Vec<usize> = passes.flat_map(|pass| pass.instances).flatten().collect();
         shown.sort_unstable();
         assert_eq!(shown, [0, 1, 2, 3, 4, 5, 6], "each once");
     }

@@ -299,6 +299,8 @@ impl Config {
         ensure((0.0..1.0).contains(&self.joint_drop), "joint-drop", "in [0, 1)", self.joint_drop)?;
         ensure((1..=4096).contains(&self.dim), "dim", "from 1 to 4096", self.dim)?;
         ensure((2..=16).contains(&self.mix.sources), "sources", "from 2 to 16", self.mix.sources)?;
+        let batch = self.optimisation.batch;
+        ensure(!self.mix.mixes() || batch >= self.mix.sources, "batch", "at least the --sources", batch)?;
         let starts = !self.mix.mixes() || self.mix.mix_start < self.optimisation.epochs;
         ensure(starts, "mix-start", "less than the epochs", self.mix.mix_start)?;
         ensure(
@@ -326,13 +328,10 @@ impl Config {
         }
         let (when, advice) =
             ("without --synth batchmix: clips that are not mixed have no provenance", "add it");
-        idle(guides && !self.mix.mixes(), "alpha", when, advice)?;
-        idle(
-            self.mix.grad_features != GradFeatures::All && !guides,
-            "grad-features",
-            "without --alpha",
-            "add it",
-        )?;
+        let flag = if self.guidance.alpha > 0.0 { "alpha" } else { "monitor" };
+        idle(guides && !self.mix.mixes(), flag, when, advice)?;
+        let asks = self.mix.grad_features != GradFeatures::All;
+        idle(asks && !self.mix.mixes(), "grad-features", when, advice)?;
         if self.data.is_empty() {
             for (is_said, flag) in [
                 (self.label_map.is_some(), "label-map"),
@@ -476,11 +475,14 @@ mod tests {
         assert_eq!(error(|s| s.people = Some(0)), "--people must be from 1 to 256, got 0");
         assert_eq!(error(|s| s.dim = Some(0)), "--dim must be from 1 to 4096, got 0");
         assert_eq!(error(|s| s.joint_drop = Some(1.0)), "--joint-drop must be in [0, 1), got 1");
+        let alone = error(|s| (s.synth, s.optimisation.batch) = (Some(SynthName::Batchmix), Some(1)));
+        assert_eq!(alone, "--batch must be at least the --sources, got 1");
         for (flag, idle) in [
             ("sources", error(|s| s.sources = Some(3))),
             ("target", error(|s| s.target = Some(TargetName::Unmix))),
             ("mix-start", error(|s| s.mix_start = Some(3))),
             ("alpha", error(|s| s.guidance.alpha = Some(0.1))),
+            ("monitor", error(|s| s.guidance.monitor = Some(true))),
             ("grad-features", error(|s| s.grad_features = Some(GradFeatures::Xy))),
             ("test", error(|s| s.source.test = vec!["a".into()])),
             ("ground-truth", error(|s| s.source.ground_truth = Some("a".into()))),

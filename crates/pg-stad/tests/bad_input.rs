@@ -34,7 +34,7 @@ fn settings_without_sense_are_usage_errors_that_name_their_flag() {
         ("train --alpha nan", &["--alpha must be 0 or more, got NaN"]),
         ("train --alpha much", &["--alpha <A>", "much"]),
         ("train --alpha 1", &["--alpha does nothing without --synth batchmix", "no provenance"]),
-        ("train --grad-features xy", &["--grad-features does nothing without --alpha"]),
+        ("train --grad-features xy", &["--grad-features does nothing without --synth batchmix"]),
         ("train --sources 3", &["--sources does nothing without --synth batchmix; add it"]),
         ("train --synth batchmix --sources 1", &["--sources must be from 2 to 16, got 1"]),
         (
@@ -273,7 +273,7 @@ fn broken_lines() -> Vec<(&'static str, String, &'static str)> {
         (
             "a name that is taken",
             clip("a0", "wave").to_string(),
-            "video `a0` is on line 1 already; remove or rename one",
+            "video `a0` is on line 1 too; remove one of them",
         ),
     ]
 }

@@ -34,6 +34,14 @@ pub enum SynthError {
         /// Number of values passed.
         given: usize,
     },
+    /// Scenes of skeletons and their labels are not as many.
+    #[error("{labels} labels for {scenes} scenes; pass one label a scene")]
+    SceneLabels {
+        /// Scenes passed.
+        scenes: usize,
+        /// Labels passed.
+        labels: usize,
+    },
     /// A scene of skeletons is not of the batch's shape.
     #[error("scene {index} has {given} points in place of {slots} people with {keypoints} joints each")]
     SceneLength {

@@ -238,6 +238,8 @@ mod tests {
         }
         let twice = format!("{0}\n\n{0}\n", line(SOUND));
         assert_eq!(read(&twice), Err("d.jsonl:3: video `v` is on line 1 too; remove one of them".to_owned()));
+        let odd = twice.replace(r#""v""#, r#""v\n""#);
+        assert_eq!(read(&odd), Err("d.jsonl:3: video `v ` is on line 1 too; remove one of them".to_owned()));
         assert_eq!(read(" \n"), Err("d.jsonl: is empty; one JSON object a line is expected".to_owned()));
         let missing = read_detections(Path::new("no/such.jsonl")).unwrap_err().to_string();
         assert!(missing.starts_with("no/such.jsonl: ") && missing.ends_with("; check the path"), "{missing}");

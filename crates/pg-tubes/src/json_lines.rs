@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::writing::write_file;
+
 /// Why a file of JSON lines cannot be used; the message names the file and the line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -92,6 +94,8 @@ pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, FileError>
 }
 
 fn twice(id: &str, first: usize) -> String {
+    // A message is one line, whatever the name.
+    let id = id.replace(char::is_control, " ");
     format!("video `{id}` is on line {first} too; remove one of them")
 }
 
@@ -128,36 +132,17 @@ fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T, String> {
     })
 }
 
-/// Writes one JSON value a line, beside the file's place and then renamed; a pipe or a device such as `/dev/stdout` takes
-/// them as they come.
+/// Writes one JSON value a line, as [`write_file`] writes.
 ///
 /// # Errors
 /// [`FileError::Write`].
 pub fn write_lines<T: Serialize>(path: &Path, values: &[T]) -> Result<(), FileError> {
-    let failed = |source| FileError::Write { path: path.to_owned(), source };
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    let is_stream = fs::metadata(path).is_ok_and(|place| !place.is_file() && !place.is_dir());
-    if is_stream {
-        let open = fs::OpenOptions::new().write(true).open(path);
-        return open.and_then(|file| write_to(file, values)).map_err(failed);
-    }
-    let write = || {
-        write_to(fs::File::create(&temporary)?, values)?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        failed(error)
+    write_file(path, |file| {
+        for value in values {
+            serde_json::to_writer(&mut *file, value)?;
+            file.write_all(b"\n")?;
+        }
+        Ok(())
     })
-}
-
-fn write_to<T: Serialize>(file: fs::File, values: &[T]) -> std::io::Result<()> {
-    let mut file = std::io::BufWriter::new(file);
-    for value in values {
-        serde_json::to_writer(&mut file, value)?;
-        file.write_all(b"\n")?;
-    }
-    file.flush()
+    .map_err(|source| FileError::Write { path: path.to_owned(), source })
 }

@@ -71,6 +71,7 @@ mod ranking;
 mod samples;
 mod tube;
 mod video_map;
+mod writing;
 
 pub use average_precision::{AveragePrecision, envelope, trapezoid};
 pub use bounding_box::BoundingBox;
@@ -90,3 +91,4 @@ pub use mean_average_precision::{ClassPrecision, MeanAveragePrecision, STRICT_TH
 pub use nms::{nms_boxes, nms_tubes};
 pub use tube::Tube;
 pub use video_map::video_map;
+pub use writing::write_file;

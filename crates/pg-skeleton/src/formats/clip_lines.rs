@@ -1,19 +1,27 @@
 //! Clips as JSON lines, one video a line.
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use pg_tubes::{FileError, write_lines};
+use pg_tubes::{FileError, Record, read_checked, read_each, write_lines};
 
 use crate::clip::Clip;
-use crate::error::one_line;
+
+impl Record for Clip {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn check(&self) -> Result<(), String> {
+        Self::check(self).map_err(|error| error.to_string())
+    }
+}
 
 /// Reads clips.
 ///
 /// # Errors
 /// [`FileError`], for the first line that is wrong.
 pub fn read_clips(path: &Path) -> Result<Vec<Clip>, FileError> {
-    read_clip_lines(path)?.into_iter().collect()
+    read_checked(path)
 }
 
 /// Reads clips, each line by itself: what is wrong with one says nothing of the others.
@@ -21,35 +29,7 @@ pub fn read_clips(path: &Path) -> Result<Vec<Clip>, FileError> {
 /// # Errors
 /// [`FileError::Read`] and [`FileError::Empty`], for the file as a whole.
 pub fn read_clip_lines(path: &Path) -> Result<Vec<Result<Clip, FileError>>, FileError> {
-    let bytes = std::fs::read(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
-    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
-    let mut first = HashMap::new();
-    let lines =
-        (1..).zip(bytes.split(|&byte| byte == b'\n')).filter(|(_, text)| !text.trim_ascii().is_empty());
-    let clips: Vec<_> = lines
-        .map(|(line, text)| {
-            let clip = parse(text).and_then(|clip| match first.insert(clip.id.clone(), line) {
-                Some(earlier) => Err(format!(
-                    "video `{}` is on line {earlier} already; remove or rename one",
-                    one_line(&clip.id)
-                )),
-                None => Ok(clip),
-            });
-            clip.map_err(|reason| FileError::Line { path: path.to_owned(), line, reason })
-        })
-        .collect();
-    if clips.is_empty() { Err(FileError::Empty { path: path.to_owned() }) } else { Ok(clips) }
-}
-
-fn parse(text: &[u8]) -> Result<Clip, String> {
-    let clip: Clip = serde_json::from_slice(text).map_err(|error| {
-        // Its own line number counts from the start of `text`.
-        let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or_default();
-        format!("{message} (column {}); correct the line", error.column())
-    })?;
-    clip.check().map_err(|error| error.to_string())?;
-    Ok(clip)
+    read_each(path)
 }
 
 /// Writes clips.
@@ -96,7 +76,7 @@ mod tests {
         let expected = [
             Ok("v".to_owned()),
             Err("c.jsonl:3: missing field `id` (column 2); correct the line".to_owned()),
-            Err("c.jsonl:4: video `v` is on line 1 already; remove or rename one".to_owned()),
+            Err("c.jsonl:4: video `v` is on line 1 too; remove one of them".to_owned()),
             Ok("w".to_owned()),
         ];
         assert_eq!(lines(text), expected);
@@ -111,7 +91,7 @@ mod tests {
                 GOOD.as_bytes()[..30].to_vec(),
                 "c.jsonl:1: EOF while parsing a string (column 30); correct the line",
             ),
-            (b"\xff\n".to_vec(), "c.jsonl:1: expected value (column 1); correct the line"),
+            (b"\xff\n".to_vec(), "c.jsonl:1: not UTF-8 text; save the file as UTF-8"),
             (
                 GOOD.replace('4', "\"4\"").into_bytes(),
                 "c.jsonl:1: invalid type: string \"4\", expected u32 (column 24); correct the line",

@@ -65,8 +65,27 @@ struct Image {
 #[derive(Default)]
 struct Video {
     size: Option<(u32, u32)>,
-    last: Option<usize>,
+    /// Names of the images, by frame.
+    images: BTreeMap<usize, String>,
     instances: Vec<Instance>,
+}
+
+impl Video {
+    /// Notes that an image is a frame.
+    ///
+    /// # Errors
+    /// What is wrong, if another is the same frame: two videos were taken for one.
+    fn note(&mut self, frame: usize, image: &str) -> Result<(), String> {
+        let known = self.images.entry(frame).or_insert_with(|| image.to_owned());
+        if *known == image {
+            return Ok(());
+        }
+        Err(format!(
+            "`{}` is frame {frame}, as `{}` is; put each video into a folder of its own",
+            one_line(image),
+            one_line(known)
+        ))
+    }
 }
 
 /// By name, so that their order does not depend on the file's.
@@ -91,15 +110,13 @@ fn results(path: &Path, people: Vec<Person>, options: &ReadOptions) -> Result<Vi
     let mut videos = Videos::new();
     for (index, person) in people.into_iter().enumerate() {
         let failed = |reason| FormatError::record(path, format!("result {index}"), reason);
-        let (id, frame) = match &person.image_id {
-            ImageId::Name(name) => frame_of(path, name, options),
-            ImageId::Number(number) => usize::try_from(*number)
-                .map_err(|_| format!("image {number} is no frame; number them from 0"))
-                .and_then(|number| Ok((stem(path), frame_index(number, options.first_frame)?))),
+        let Place { video, image, frame } = match &person.image_id {
+            ImageId::Name(name) => Place::of(path, name, options),
+            ImageId::Number(number) => Place::numbered(path, *number, options),
         }
         .map_err(failed)?;
-        let video = videos.entry(id).or_default();
-        video.last = video.last.max(Some(frame));
+        let video = videos.entry(video).or_default();
+        video.note(frame, &image).map_err(failed)?;
         video.instances.push(person.instance(frame).map_err(failed)?);
     }
     if videos.is_empty() {
@@ -112,10 +129,9 @@ fn results(path: &Path, people: Vec<Person>, options: &ReadOptions) -> Result<Vi
 fn annotations(path: &Path, dataset: Dataset, options: &ReadOptions) -> Result<Videos, FormatError> {
     let mut videos = Videos::new();
     let mut images = HashMap::new();
-    for image in dataset.images {
-        let Image { id, file_name, width, height } = image;
+    for Image { id, file_name, width, height } in dataset.images {
         let failed = |reason| FormatError::record(path, format!("image {id}"), reason);
-        let (name, frame) = frame_of(path, &file_name, options).map_err(failed)?;
+        let Place { video: name, image, frame } = Place::of(path, &file_name, options).map_err(failed)?;
         let video = videos.entry(name.clone()).or_default();
         if video.size.is_some_and(|size| size != (width, height)) {
             return Err(failed(format!(
@@ -124,8 +140,10 @@ fn annotations(path: &Path, dataset: Dataset, options: &ReadOptions) -> Result<V
             )));
         }
         video.size = Some((width, height));
-        video.last = video.last.max(Some(frame));
-        images.insert(id, (name, frame));
+        video.note(frame, &image).map_err(failed)?;
+        if images.insert(id, (name, frame)).is_some() {
+            return Err(failed("is there twice; give each image an `id` of its own".to_owned()));
+        }
     }
     for (index, person) in dataset.annotations.into_iter().enumerate() {
         let failed = |reason: String| FormatError::record(path, format!("annotation {index}"), reason);
@@ -142,15 +160,33 @@ fn annotations(path: &Path, dataset: Dataset, options: &ReadOptions) -> Result<V
     Ok(videos)
 }
 
-/// Video and frame of an image.
-fn frame_of(path: &Path, name: &str, options: &ReadOptions) -> Result<(String, usize), String> {
-    // AlphaPose under Windows writes its separators.
-    let (folder, file) = name.rsplit_once(['/', '\\']).unwrap_or(("", name));
-    let number = last_number(file.rsplit_once('.').map_or(file, |(stem, _)| stem));
-    let number = number
-        .ok_or_else(|| format!("`{}` has no number; name images after their frames", one_line(name)))?;
-    let id = if folder.is_empty() { stem(path) } else { folder.replace('\\', "/") };
-    Ok((id, frame_index(number, options.first_frame)?))
+/// Where an image belongs.
+struct Place {
+    video: String,
+    /// The image's name, without folders.
+    image: String,
+    frame: usize,
+}
+
+impl Place {
+    /// That of a file.
+    fn of(path: &Path, name: &str, options: &ReadOptions) -> Result<Self, String> {
+        // AlphaPose under Windows writes its separators.
+        let (folder, file) = name.rsplit_once(['/', '\\']).unwrap_or(("", name));
+        let number = last_number(file.rsplit_once('.').map_or(file, |(stem, _)| stem));
+        let number = number
+            .ok_or_else(|| format!("`{}` has no number; name images after their frames", one_line(name)))?;
+        let video = if folder.is_empty() { stem(path) } else { folder.replace('\\', "/") };
+        Ok(Self { video, image: file.to_owned(), frame: frame_index(number, options.first_frame)? })
+    }
+
+    /// That of a frame of the only video.
+    fn numbered(path: &Path, number: u64, options: &ReadOptions) -> Result<Self, String> {
+        let frame = usize::try_from(number)
+            .map_err(|_| format!("image {number} is no frame; number them from 0"))
+            .and_then(|number| frame_index(number, options.first_frame))?;
+        Ok(Self { video: stem(path), image: number.to_string(), frame })
+    }
 }
 
 impl Person {
@@ -182,7 +218,8 @@ fn clip(path: &Path, id: String, video: Video, options: &ReadOptions) -> Result<
         Some(size) => size,
         None => given_size(options).map_err(failed)?,
     };
-    let frames = frame_count(options.frames, video.last).map_err(failed)?;
+    let last = video.images.last_key_value().map(|(&frame, _)| frame);
+    let frames = frame_count(options.frames, last).map_err(failed)?;
     let instances = video.instances;
     let mut clip = Clip { id, width, height, fps: options.fps, frames, label: None, instances };
     drop_repeated_tracks(&mut clip);

@@ -1,7 +1,7 @@
 //! Files and folders, and what their names say.
 
 use std::fs;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::path::{Component, Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -134,31 +134,12 @@ pub(super) fn make_parent(path: &Path) -> Result<(), FormatError> {
     }
 }
 
-/// Writes a file beside its place, and then renames it; a pipe or a device such as `/dev/stdout` takes it as it comes.
+/// Writes a file as [`pg_tubes::write_file`] does.
 pub(super) fn write_file(
     path: &Path,
     content: impl FnOnce(&mut BufWriter<fs::File>) -> io::Result<()>,
 ) -> Result<(), FormatError> {
-    let fill = |file: fs::File| {
-        let mut file = BufWriter::new(file);
-        content(&mut file)?;
-        file.flush()
-    };
-    if fs::metadata(path).is_ok_and(|place| !place.is_file() && !place.is_dir()) {
-        let open = fs::OpenOptions::new().write(true).open(path);
-        return open.and_then(fill).map_err(FormatError::write(path));
-    }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    let write = || {
-        fill(fs::File::create(&temporary)?)?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        FormatError::write(path)(error)
-    })
+    pg_tubes::write_file(path, content).map_err(FormatError::write(path))
 }
 
 #[cfg(test)]

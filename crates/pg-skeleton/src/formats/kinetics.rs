@@ -1,7 +1,7 @@
 //! Kinetics-skeleton, the JSON files of ST-GCN (Yan et al., AAAI 2018): one a video.
 //!
 //! Frames count from 1, coordinates are shares of the image, joints that were not found are 0, 0, and frames
-//! without people may be left out.
+//! without people may be left out. Scores are peaks of heat maps, and are cut to [0, 1].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::files::{frame_count, json, make_parent, one_a_file, place, read_bytes
 use super::{ReadOptions, class_name};
 use crate::clip::{Clip, Instance};
 use crate::error::FormatError;
-use crate::points::{Scale, is_empty, keypoint, to_pixels, to_unit_confidences};
+use crate::points::{Scale, is_empty, keypoint, peak, to_pixels};
 
 /// What ST-GCN scaled the videos to.
 const SIZE: (u32, u32) = (340, 256);
@@ -60,8 +60,9 @@ fn clip(id: String, path: &Path, options: &ReadOptions) -> Result<Clip, FormatEr
                     "`pose` and `score` do not fit; write x and y, and a score, of each joint",
                 ));
             }
-            let points = points.iter().zip(&person.score);
-            let keypoints: Vec<_> = points.map(|(&[x, y], &score)| keypoint(x, y, score)).collect();
+            let confidence = |&score: &f32| peak(score.into(), options.greatest_confidence);
+            let points = points.iter().zip(person.score.iter().map(confidence));
+            let keypoints: Vec<_> = points.map(|(&[x, y], score)| keypoint(x, y, score)).collect();
             if !is_empty(&keypoints) {
                 instances.push(Instance { frame, track: None, keypoints, bounding_box: None });
             }
@@ -79,8 +80,6 @@ fn clip(id: String, path: &Path, options: &ReadOptions) -> Result<Clip, FormatEr
     };
     let mut clip = Clip { id, width, height, fps: options.fps, frames, label, instances };
     to_pixels(&mut clip, Scale::Unit);
-    to_unit_confidences(std::slice::from_mut(&mut clip), options.greatest_confidence)
-        .map_err(|reason| FormatError::file(path, reason))?;
     Ok(clip)
 }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use crate::array::{Array, DType};
+use crate::array::{Array, DType, Order};
 use crate::error::one_line;
 
 /// Reads a file.
@@ -26,7 +26,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Array<'_>, String> {
         value(header, "fortran_order").ok_or("its header has no `fortran_order`; write it with NumPy")?;
     let shape =
         value(header, "shape").and_then(shape).ok_or("its header has no `shape`; write it with NumPy")?;
-    Array::new(dtype, shape, fortran.starts_with("True"), Cow::Borrowed(data))
+    let order = if fortran.starts_with("True") { Order::ColumnMajor } else { Order::RowMajor };
+    Array::new(dtype, shape, order, Cow::Borrowed(data))
 }
 
 /// Header and data.

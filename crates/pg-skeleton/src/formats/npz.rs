@@ -12,11 +12,15 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::files::{make_parent, one_a_file, place, read_bytes, write_file};
 use super::npy;
-use super::pyskl::{Skeletons, size_of};
+use super::pyskl::{Skeletons, numbers_of, size_of};
 use super::{ReadOptions, class_name};
 use crate::array::{Array, Scalar};
 use crate::clip::{Clip, Instance};
 use crate::error::{FormatError, one_line};
+
+/// What the arrays of an archive may inflate to together, in bytes: hours of a crowd. DEFLATE makes up to a
+/// thousand bytes of one.
+const LIMIT: u64 = 4 << 30;
 
 pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Clip>, FormatError> {
     let files = one_a_file(path, &["npz", "npy"])?;
@@ -27,34 +31,41 @@ fn clip(id: String, path: &Path, options: &ReadOptions) -> Result<Clip, FormatEr
     let members = if path.extension().is_some_and(|extension| extension == "npy") {
         BTreeMap::from([("keypoint".to_owned(), read_bytes(path)?)])
     } else {
-        members(path)?
+        members(path, LIMIT)?
     };
     let array = |name: &str| -> Result<Option<Array<'_>>, FormatError> {
         let failed = |reason| FormatError::record(path, format!("`{name}`"), reason);
         members.get(name).map(|bytes| npy::parse(bytes).map_err(failed)).transpose()
     };
-    let scalar = |name| Ok::<_, FormatError>(array(name)?.and_then(|array| array.scalar()));
+    // What is there has to be understood; `Some(None)` is an array of several.
+    let scalar = |name| Ok::<_, FormatError>(array(name)?.map(|array| array.scalar()));
     let failed = |reason| FormatError::file(path, reason);
+    let unlike = |name: &str, expected: &str| {
+        failed(format!("`{name}` is not {expected}; write one, or leave it out"))
+    };
 
     let keypoint = array("keypoint")?.ok_or_else(|| {
         let names = members.keys().map(|name| format!("`{}`", one_line(name))).collect::<Vec<_>>().join(", ");
         failed(format!("has no `keypoint` but [{names}]; store the keypoints by that name"))
     })?;
-    let shape = array("img_shape")?.and_then(|array| array.numbers());
-    let size = shape.and_then(|numbers| size_of(&numbers, options));
+    let size = array("img_shape")?.map(|shape| size_of(numbers_of(&shape), options));
+    let size = size.transpose().map_err(failed)?;
     let label = match scalar("label")? {
-        Some(Scalar::Int(number)) => Some(class_name(number, options).map_err(failed)?),
-        Some(Scalar::Text(name)) => Some(name),
-        _ => None,
+        None => None,
+        Some(Some(Scalar::Int(number))) => Some(class_name(number, options).map_err(failed)?),
+        Some(Some(Scalar::Text(name))) => Some(name),
+        Some(_) => return Err(unlike("label", "a whole number or a name")),
     };
     let id = match scalar("frame_dir")? {
-        Some(Scalar::Text(name)) => name,
-        _ => id,
+        None => id,
+        Some(Some(Scalar::Text(name))) => name,
+        Some(_) => return Err(unlike("frame_dir", "a name")),
     };
     let fps = match scalar("fps")? {
-        Some(Scalar::Float(fps)) => Some(fps),
-        Some(Scalar::Int(fps)) => Some(fps as f64),
-        _ => options.fps,
+        None => options.fps,
+        Some(Some(Scalar::Float(fps))) => Some(fps),
+        Some(Some(Scalar::Int(fps))) => Some(fps as f64),
+        Some(_) => return Err(unlike("fps", "a number")),
     };
     let score = array("keypoint_score")?;
     let skeletons = Skeletons { keypoint, score, size, frames: None, frame_indices: None };
@@ -63,13 +74,14 @@ fn clip(id: String, path: &Path, options: &ReadOptions) -> Result<Clip, FormatEr
 }
 
 /// The arrays of an archive. Each is read as far as it goes, whatever length the archive says it has.
-fn members(path: &Path) -> Result<BTreeMap<String, Vec<u8>>, FormatError> {
+fn members(path: &Path, limit: u64) -> Result<BTreeMap<String, Vec<u8>>, FormatError> {
     const NAMES: [&str; 6] = ["keypoint", "keypoint_score", "label", "img_shape", "frame_dir", "fps"];
     let failed =
         |error: ZipError| FormatError::file(path, format!("{error}; is it an .npz file? copy it again"));
     let file = File::open(path).map_err(FormatError::read(path))?;
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(failed)?;
     let mut members = BTreeMap::new();
+    let mut left = limit;
     for index in 0..archive.len() {
         let mut member = archive.by_index(index).map_err(failed)?;
         let name = member.name().map_err(failed)?;
@@ -77,7 +89,13 @@ fn members(path: &Path) -> Result<BTreeMap<String, Vec<u8>>, FormatError> {
         let mut bytes = Vec::new();
         // Others are only named.
         if NAMES.contains(&name.as_str()) {
-            member.read_to_end(&mut bytes).map_err(|error| failed(error.into()))?;
+            // The byte beyond tells an end from a cut.
+            let mut within = member.by_ref().take(left.saturating_add(1));
+            let read = within.read_to_end(&mut bytes).map_err(|error| failed(error.into()))?;
+            left = left.checked_sub(read as u64).ok_or_else(|| {
+                let reason = format!("inflates to more than {limit} bytes; cut the video into several");
+                FormatError::file(path, reason)
+            })?;
         }
         members.insert(name, bytes);
     }
@@ -178,5 +196,30 @@ impl<'a> Slots<'a> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_archives_inflate_to_is_limited() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npz");
+        let mut archive = ZipWriter::new(File::create(&path).unwrap());
+        for name in ["keypoint.npy", "other.npy", "keypoint_score.npy"] {
+            archive.start_file(name, SimpleFileOptions::default()).unwrap();
+            archive.write_all(&[0; 5000]).unwrap();
+        }
+        archive.finish().unwrap();
+        assert_eq!(members(&path, 10_000).unwrap().len(), 3, "others are not inflated");
+        for limit in [0, 4999, 9999] {
+            let expected = format!(
+                "{}: inflates to more than {limit} bytes; cut the video into several",
+                path.display()
+            );
+            assert_eq!(members(&path, limit).unwrap_err().to_string(), expected);
+        }
     }
 }

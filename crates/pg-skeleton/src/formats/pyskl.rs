@@ -5,7 +5,8 @@
 //! 16 bits. Slot j of a frame is the j-th person detected there and no track, and an empty one is all zeros.
 //! `img_shape` is height, width; some files have it the other way round, which shows in keypoints outside the
 //! image. PYSKL's Kinetics files have `keypoint` [person, joint, 3] with `frame_inds`; where the keypoints lie
-//! in files of their own, those are not read. Scores are peaks of heat maps, and are cut to [0, 1].
+//! in files of their own, those are not read. Scores are peaks of heat maps, and are cut to [0, 1]. PYSKL's 3-D
+//! skeletons (x, y and depth of each joint) are refused.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -23,7 +24,8 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Clip>, Form
     let failed = |reason: String| FormatError::file(path, reason);
     let pickle = Pickle::read(&bytes).map_err(|error| failed(error.to_string()))?;
     let root = pickle.root();
-    let wanted = wanted(root, options).map_err(failed)?;
+    let mut allowance = Allowance::new(bytes.len());
+    let wanted = wanted(root, &mut allowance, options).map_err(failed)?;
     let annotations = root.get("annotations").unwrap_or(root).items();
     let annotations = annotations.ok_or_else(|| {
         failed(format!(
@@ -31,11 +33,13 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Clip>, Form
             root.kind()
         ))
     })?;
-    let mut allowance = Allowance::new(bytes.len());
     let mut ids = HashSet::new();
     let mut clips = Vec::new();
     for (index, annotation) in annotations.enumerate() {
-        let id = annotation.get("frame_dir").or_else(|| annotation.get("filename")).and_then(Item::text);
+        let failed = |reason: String| FormatError::record(path, format!("annotation {index}"), reason);
+        allowance.take(annotation.size()).map_err(failed)?;
+        let id = annotation.get("frame_dir").or_else(|| annotation.get("filename"));
+        let id = id.map(|id| text(id, &mut allowance)).transpose().map_err(failed)?.flatten();
         let record = match id {
             Some(id) => format!("annotation {index} (`{}`)", one_line(id)),
             None => format!("annotation {index}"),
@@ -53,15 +57,27 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Clip>, Form
     Ok(clips)
 }
 
+/// A string, if it is one, that may be there many times.
+fn text<'p>(item: Item<'p, '_>, allowance: &mut Allowance) -> Result<Option<&'p str>, String> {
+    allowance.take(item.size())?;
+    Ok(item.text())
+}
+
 /// The videos of the split that the options name.
-fn wanted<'p>(root: Item<'p, '_>, options: &ReadOptions) -> Result<Option<HashSet<&'p str>>, String> {
+fn wanted<'p>(
+    root: Item<'p, '_>,
+    allowance: &mut Allowance,
+    options: &ReadOptions,
+) -> Result<Option<HashSet<&'p str>>, String> {
+    /// How many splits a message names.
+    const SHOWN: usize = 20;
     let Some(name) = &options.split else { return Ok(None) };
     let splits = root.get("split").ok_or_else(|| format!("has no splits; leave out `{name}`"))?;
     let videos = splits.get(name).and_then(Item::items).ok_or_else(|| {
-        let names = splits.entries().into_iter().flatten().filter_map(|(name, _)| name.text());
+        let names = splits.entries().into_iter().flatten().take(SHOWN).filter_map(|(name, _)| name.text());
         format!("has no split `{name}`; it has {}", names.map(one_line).collect::<Vec<_>>().join(", "))
     })?;
-    Ok(Some(videos.filter_map(Item::text).collect()))
+    videos.filter_map(|video| text(video, allowance).transpose()).collect::<Result<_, _>>().map(Some)
 }
 
 fn clip(
@@ -86,10 +102,16 @@ fn clip(
         ),
         None => None,
     };
-    let numbers = annotation.get("img_shape").and_then(|shape| match shape.array() {
-        Some(array) => array.numbers(),
-        None => shape.items()?.take(3).map(Item::number).collect(),
-    });
+    let size = match annotation.get("img_shape").filter(|shape| !shape.is_none()) {
+        Some(shape) => {
+            let numbers = match shape.array() {
+                Some(array) => numbers_of(&array),
+                None => shape.items().and_then(|numbers| numbers.take(3).map(Item::number).collect()),
+            };
+            Some(size_of(numbers, options)?)
+        }
+        None => None,
+    };
     let label = match annotation.get("label").filter(|label| !label.is_none()) {
         Some(label) => Some(label_of(label, allowance, options)?),
         None => None,
@@ -97,7 +119,7 @@ fn clip(
     let skeletons = Skeletons {
         keypoint,
         score: array("keypoint_score")?,
-        size: numbers.and_then(|numbers| size_of(&numbers, options)),
+        size,
         frames,
         frame_indices: array("frame_inds")?,
     };
@@ -108,23 +130,31 @@ fn label_of(label: Item<'_, '_>, allowance: &mut Allowance, options: &ReadOption
     if let Some(number) = label.int() {
         return class_name(number, options);
     }
-    let name =
-        label.text().ok_or_else(|| format!("`label` is {}; write a number or a name", label.kind()))?;
-    allowance.take(name.len())?;
+    let name = text(label, allowance)?;
+    let name = name.ok_or_else(|| format!("`label` is {}; write a number or a name", label.kind()))?;
     Ok(name.to_owned())
 }
 
-/// Width and height from `img_shape`, whose order the options say.
-pub(super) fn size_of(numbers: &[f64], options: &ReadOptions) -> Option<(u32, u32)> {
-    let &[first, second] = numbers else { return None };
+/// The two numbers of `img_shape`. An array of another shape may be large, and is not looked at.
+pub(super) fn numbers_of(shape: &Array<'_>) -> Option<Vec<f64>> {
+    let is_pair = shape.shape().iter().filter(|&&length| length != 1).eq(&[2]);
+    if is_pair { shape.numbers() } else { None }
+}
+
+/// Width and height from the numbers of `img_shape`, whose order the options say.
+///
+/// # Errors
+/// What is wrong, if they are not two whole numbers.
+pub(super) fn size_of(numbers: Option<Vec<f64>>, options: &ReadOptions) -> Result<(u32, u32), String> {
     let whole = |number: f64| {
         (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as u32)
     };
-    let (first, second) = (whole(first)?, whole(second)?);
-    Some(match options.size_order {
-        SizeOrder::HeightWidth => (second, first),
-        SizeOrder::WidthHeight => (first, second),
-    })
+    let numbers = numbers.and_then(|numbers| numbers.into_iter().map(whole).collect::<Option<Vec<_>>>());
+    match (numbers.as_deref(), options.size_order) {
+        (Some(&[height, width]), SizeOrder::HeightWidth) => Ok((width, height)),
+        (Some(&[width, height]), SizeOrder::WidthHeight) => Ok((width, height)),
+        _ => Err("`img_shape` is no height and width; write two whole numbers".to_owned()),
+    }
 }
 
 /// The arrays of a video, with PYSKL's names and axes.
@@ -247,6 +277,9 @@ impl Points {
             }
         }
         let numbers = skeletons.keypoint.numbers().ok_or_else(|| text("keypoint"))?;
+        if coordinates == 3 && skeletons.frame_indices.is_none() && greatest.is_none() {
+            check_confidences(&numbers)?;
+        }
         let scores = match &skeletons.score {
             Some(score) => Some(score.numbers().ok_or_else(|| text("keypoint_score"))?),
             None => None,
@@ -275,6 +308,20 @@ impl Points {
                 keypoint(x as f32, y as f32, peak(score, self.greatest))
             })
             .collect()
+    }
+}
+
+/// Refuses 3-D skeletons, whose third numbers are depths in metres and would be read as confidences.
+fn check_confidences(numbers: &[f64]) -> Result<(), String> {
+    /// Above peaks of heat maps, and below where people stand.
+    const GREATEST: f64 = 1.5;
+    let (points, _) = numbers.as_chunks::<3>();
+    match points.iter().find(|[_, _, third]| *third < 0.0 || *third > GREATEST) {
+        Some([_, _, third]) => Err(format!(
+            "`keypoint` has a third number of {third}, which is no confidence; 3-D skeletons are not supported, \
+             use the 2-D file (or say how great confidences can be)"
+        )),
+        None => Ok(()),
     }
 }
 

@@ -17,7 +17,8 @@ pub(super) struct Machine<'a> {
     /// Heights of the stack at the marks; nothing below the last may be taken.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
-    /// How many bytes may still be made by calls. Each is made of some that the file holds, and once is enough.
+    /// How many bytes calls may still make, at first twice those of the file. Each is made of some that the file
+    /// holds; a NumPy string of protocols 0 to 2 is made of bytes, which are made of text.
     budget: usize,
 }
 
@@ -38,7 +39,7 @@ impl<'a> Pickle<'a> {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
-            budget: bytes.len(),
+            budget: bytes.len().saturating_mul(2),
         };
         loop {
             let at = machine.input.at;
@@ -308,6 +309,15 @@ impl<'a> Machine<'a> {
             Value::Str(text) => Some(text),
             Value::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
             _ => None,
+        }
+    }
+
+    /// Whether a value is this text.
+    pub(super) fn is_text(&self, id: Id, text: &str) -> bool {
+        match self.value(id) {
+            Value::Str(found) => found == text,
+            Value::Bytes(found) => **found == *text.as_bytes(),
+            _ => false,
         }
     }
 

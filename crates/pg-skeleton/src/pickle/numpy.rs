@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::Problem;
 use super::machine::Machine;
 use super::value::{Function, Id, StoredArray, Value};
-use crate::array::{DType, Scalar, check_length};
+use crate::array::{DType, Order, Scalar, check_length};
 use crate::error::one_line;
 
 /// NumPy allows 64.
@@ -41,8 +41,12 @@ impl<'a> Machine<'a> {
             (Function::Reconstruct, _) => Ok(Value::NewArray),
             (Function::Scalar, &[dtype, bytes]) => self.scalar(dtype, bytes),
             (Function::FromBuffer, &[bytes, dtype, shape, order]) => {
-                let fortran = self.text(order) == Some("F");
-                self.array(shape, dtype, fortran, bytes)
+                let order = if self.is_text(order, "F") { Order::ColumnMajor } else { Order::RowMajor };
+                self.array(shape, dtype, order, bytes).map(stored)
+            }
+            // NumPy 2.3 and later, order K.
+            (Function::FromBuffer, &[bytes, dtype, shape, _, axes]) => {
+                self.transposed(shape, dtype, bytes, axes).map(stored)
             }
             (Function::DType, &[name, ..]) => self.dtype(name),
             (Function::Encode, &[text, encoding]) => self.encode(text, encoding),
@@ -60,11 +64,12 @@ impl<'a> Machine<'a> {
         };
         let value = match (self.value(target), &state[..]) {
             (&Value::DType(dtype), &[_, order, ..]) => {
-                Value::DType(dtype.with_order(self.text(order) == Some(">")))
+                Value::DType(dtype.with_order(self.is_text(order, ">")))
             }
             (Value::NewArray, &[_, shape, dtype, fortran, bytes] | &[shape, dtype, fortran, bytes]) => {
                 let fortran = matches!(self.value(fortran), Value::Bool(true) | Value::Int(1));
-                self.array(shape, dtype, fortran, bytes)?
+                let order = if fortran { Order::ColumnMajor } else { Order::RowMajor };
+                stored(self.array(shape, dtype, order, bytes)?)
             }
             _ => return Err(Problem::Malformed("sets the state of what is no array")),
         };
@@ -72,27 +77,59 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn array(&self, shape: Id, dtype: Id, fortran: bool, bytes: Id) -> Result<Value<'a>, Problem> {
-        let (Value::Tuple(axes), Value::DType(dtype)) = (self.value(shape), self.value(dtype)) else {
+    fn array(&mut self, shape: Id, dtype: Id, order: Order, bytes: Id) -> Result<StoredArray, Problem> {
+        let (Value::Tuple(_), &Value::DType(dtype)) = (self.value(shape), self.value(dtype)) else {
             return Err(Problem::Malformed("an array has no shape or no element type"));
         };
         let Value::Bytes(content) = self.value(bytes) else {
             return Err(Problem::Malformed("an array holds objects in place of numbers"));
         };
-        if axes.len() > MAX_AXES {
+        let length = content.len();
+        let shape = self.lengths(shape)?;
+        check_length(dtype, &shape, length).map_err(Problem::Array)?;
+        Ok(StoredArray { dtype, shape, order, bytes })
+    }
+
+    /// An array whose axes changed places: axis i of it is axis `axes[i]` of the one that is stored, row by row.
+    fn transposed(&mut self, shape: Id, dtype: Id, bytes: Id, axes: Id) -> Result<StoredArray, Problem> {
+        let array = self.array(shape, dtype, Order::RowMajor, bytes)?;
+        let axes = self.lengths(axes)?;
+        let place = |stored: usize| axes.iter().position(|&axis| axis == stored);
+        let fastest_first: Option<Vec<usize>> = (0..array.shape.len()).rev().map(place).collect();
+        match fastest_first {
+            Some(fastest_first) if axes.len() == array.shape.len() => {
+                let shape = axes.iter().map(|&axis| array.shape[axis]).collect();
+                Ok(StoredArray { shape, order: Order::Axes(fastest_first), ..array })
+            }
+            _ => Err(Problem::Malformed("the axes of an array are not each there once")),
+        }
+    }
+
+    /// The numbers of a tuple of an array's.
+    fn lengths(&mut self, tuple: Id) -> Result<Vec<usize>, Problem> {
+        const MALFORMED: Problem = Problem::Malformed("the shape of an array is no tuple of lengths");
+        let count = match self.value(tuple) {
+            Value::Tuple(items) => items.len(),
+            _ => return Err(MALFORMED),
+        };
+        if count > MAX_AXES {
             return Err(Problem::Malformed("an array has more than 64 axes"));
         }
-        let length = |&axis: &Id| match self.value(axis) {
+        // One tuple may serve many arrays.
+        self.spend(count)?;
+        let length = |&item: &Id| match self.value(item) {
             Value::Int(length) => usize::try_from(*length).ok(),
             _ => None,
         };
-        let shape: Option<Vec<usize>> = axes.iter().map(length).collect();
-        let shape = shape.ok_or(Problem::Malformed("the shape of an array is no tuple of lengths"))?;
-        check_length(*dtype, &shape, content.len()).map_err(Problem::Array)?;
-        Ok(Value::Array(Box::new(StoredArray { dtype: *dtype, shape, fortran, bytes })))
+        self.items(tuple).unwrap_or_default().iter().map(length).collect::<Option<_>>().ok_or(MALFORMED)
     }
 
-    fn dtype(&self, name: Id) -> Result<Value<'a>, Problem> {
+    fn dtype(&mut self, name: Id) -> Result<Value<'a>, Problem> {
+        self.spend(match self.value(name) {
+            Value::Str(name) => name.len(),
+            Value::Bytes(name) => name.len(),
+            _ => return Err(Problem::Malformed("an element type has no name")),
+        })?;
         let name = self.text(name).ok_or(Problem::Malformed("an element type has no name"))?;
         DType::parse(name).map(Value::DType).ok_or_else(|| Problem::ElementType(one_line(name)))
     }
@@ -113,7 +150,7 @@ impl<'a> Machine<'a> {
 
     /// Bytes that protocols 0 to 2 write as text.
     fn encode(&mut self, text: Id, encoding: Id) -> Result<Value<'a>, Problem> {
-        if !matches!(self.text(encoding), Some("latin1" | "latin-1" | "iso-8859-1")) {
+        if !["latin1", "latin-1", "iso-8859-1"].iter().any(|name| self.is_text(encoding, name)) {
             return Err(Problem::Malformed("encodes text in another way than latin1"));
         }
         self.spend(match self.value(text) {
@@ -140,4 +177,8 @@ impl<'a> Machine<'a> {
         let entries = self.items(pairs).unwrap_or_default().iter().map(pair);
         entries.collect::<Option<_>>().map(Value::Dict).ok_or(MALFORMED)
     }
+}
+
+fn stored<'a>(array: StoredArray) -> Value<'a> {
+    Value::Array(Box::new(array))
 }

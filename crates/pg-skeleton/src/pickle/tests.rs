@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::value::Value;
 use super::{Item, Pickle};
+use crate::array::Order;
 
 macro_rules! data {
     ($name:literal) => {
@@ -11,7 +12,7 @@ macro_rules! data {
     };
 }
 
-const SOUND: [&[u8]; 10] = [
+const SOUND: [&[u8]; 11] = [
     data!("values_0.pkl"),
     data!("values_1.pkl"),
     data!("values_2.pkl"),
@@ -22,6 +23,7 @@ const SOUND: [&[u8]; 10] = [
     data!("numpy1.pkl"),
     data!("python2.pkl"),
     data!("singh_3.pkl"),
+    data!("texts.pkl"),
 ];
 
 /// A value as Python would print it, arrays as their shape and numbers.
@@ -50,6 +52,7 @@ fn all_protocols_hold_the_same_values() {
     let mut arrays = vec![range; 13];
     arrays[10] = "[2, 3][0.0, 1.0, 1.0, 1.0, 1.0, 1.0]";
     arrays.extend([range, "[0, 2][]", "[2, 2][0.0, 2.0, 3.0, 5.0]"]);
+    arrays.push("[3, 2, 2][0.0, 6.0, 1.0, 7.0, 2.0, 8.0, 3.0, 9.0, 4.0, 10.0, 5.0, 11.0]");
     let expected = [
         r#"{"none": None, "true": a bool, "false": a bool, "#,
         r#""ints": [0, -1, 255, 256, 65535, 65536, -2147483648, 1099511627776, -4611686018427387904], "#,
@@ -80,6 +83,13 @@ fn bytes_come_out_as_they_went_in() {
 }
 
 #[test]
+fn long_numpy_strings_are_read() {
+    let pickle = Pickle::read(data!("texts.pkl")).unwrap();
+    let texts: Vec<_> = pickle.root().items().unwrap().map(|item| item.text().unwrap().to_owned()).collect();
+    assert_eq!(texts, ["v".repeat(100)]);
+}
+
+#[test]
 fn python_2_is_read() {
     let pickle = Pickle::read(data!("python2.pkl")).unwrap();
     let root = pickle.root();
@@ -105,6 +115,10 @@ fn what_is_broken_is_said_in_one_line() {
     assert_eq!(Pickle::read(&deep).unwrap().root().kind(), "a list", "deep nesting costs nothing");
     let text = b"X\x28\0\0\0abcdefghijabcdefghijabcdefghijabcdefghij".as_slice();
     let encode = [b"c_codecs\nencode\nq\0", text, b"X\x06\0\0\0latin1\x86q\x01"].concat();
+    let turned = |axes: &[u8]| {
+        let start = b"cnumpy.core.numeric\n_frombuffer\n(C\x02xycnumpy\ndtype\n(U\x02u1tR(K\x02K\x01tU\x01K";
+        [start, axes, b"tR."].concat()
+    };
     let cases: Vec<(Vec<u8>, String)> = vec![
         (vec![], TRUNCATED.into()),
         (b"\x80\x06N.".to_vec(), format!("byte 0: has a protocol above 5; {STORE}")),
@@ -180,9 +194,14 @@ fn what_is_broken_is_said_in_one_line() {
             array(b"(J\xff\xff\xff\xfft", b"1234"),
             format!("byte 79: the shape of an array is no tuple of lengths; {STORE}"),
         ),
+        (turned(b"(K\x01K\x01t"), format!("byte 73: the axes of an array are not each there once; {STORE}")),
+        (
+            turned(b"(K\x01K\0K\x02t"),
+            format!("byte 75: the axes of an array are not each there once; {STORE}"),
+        ),
         (
             [encode.as_slice(), &b"h\0h\x01R".repeat(40), b"."].concat(),
-            "byte 111: encodes more text than the file holds; store it where it is used".into(),
+            "byte 146: encodes more text than the file holds; store it where it is used".into(),
         ),
     ];
     let found: Vec<_> =
@@ -202,7 +221,10 @@ fn weight(pickle: &Pickle<'_>) -> usize {
         Value::Bytes(std::borrow::Cow::Owned(bytes)) => bytes.capacity(),
         Value::List(items) | Value::Tuple(items) => items.capacity() * 4,
         Value::Dict(entries) => entries.capacity() * 8,
-        Value::Array(array) => size_of_val(&**array) + array.shape.capacity() * 8,
+        Value::Array(array) => {
+            let axes = if let Order::Axes(axes) = &array.order { axes.capacity() } else { 0 };
+            size_of_val(&**array) + (array.shape.capacity() + axes) * 8
+        }
         _ => 0,
     };
     pickle.values.capacity() * size_of::<Value<'_>>() + pickle.values.iter().map(content).sum::<usize>()
@@ -221,7 +243,13 @@ fn survive(bytes: &[u8]) {
 #[test]
 fn one_byte_operations_weigh_little() {
     for operation in [b"]".as_slice(), b"}", b")", b"N", b"(", b"]0", b"}\x94", b"K\x01"] {
-        survive(&[&operation.repeat(100_000), b".".as_slice()].concat());
+        const COUNT: usize = 100_000;
+        let many = operation.repeat(COUNT);
+        // What ends a mark.
+        let ends = if operation == b"(" { b"1".repeat(COUNT) } else { Vec::new() };
+        let bytes = [many, ends, b"N.".to_vec()].concat();
+        assert!(Pickle::read(&bytes).is_ok(), "{operation:?}");
+        survive(&bytes);
     }
 }
 

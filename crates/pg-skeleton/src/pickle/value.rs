@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::array::{Array, DType};
+use crate::array::{Array, DType, Order};
 
 /// Position of a value.
 pub(super) type Id = u32;
@@ -38,7 +38,7 @@ pub(super) enum Value<'a> {
 pub(super) struct StoredArray {
     pub(super) dtype: DType,
     pub(super) shape: Vec<usize>,
-    pub(super) fortran: bool,
+    pub(super) order: Order,
     /// A [`Value::Bytes`] of the right length.
     pub(super) bytes: Id,
 }
@@ -124,7 +124,7 @@ impl<'p, 'a> Item<'p, 'a> {
     pub(crate) fn get(self, key: &str) -> Option<Self> {
         // Of equal keys the last counts.
         let mut entries = self.entries()?.rev();
-        entries.find(|(name, _)| name.text() == Some(key)).map(|(_, value)| value)
+        entries.find(|(name, _)| name.bytes() == Some(key.as_bytes())).map(|(_, value)| value)
     }
 
     /// Keys and values of a dictionary.
@@ -145,12 +145,30 @@ impl<'p, 'a> Item<'p, 'a> {
         }
     }
 
-    /// A string, of Python 2 or 3.
+    /// A string, of Python 2 or 3. That of Python 2 is looked through each time.
     pub(crate) fn text(self) -> Option<&'p str> {
         match self.value() {
             Value::Str(text) => Some(text),
             Value::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
             _ => None,
+        }
+    }
+
+    /// A string, if it is one, as bytes.
+    fn bytes(self) -> Option<&'p [u8]> {
+        match self.value() {
+            Value::Str(text) => Some(text.as_bytes()),
+            Value::Bytes(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// How much there is to look through: bytes of a string, items of a list, entries of a dictionary.
+    pub(crate) fn size(self) -> usize {
+        match self.value() {
+            Value::List(items) | Value::Tuple(items) => items.len(),
+            Value::Dict(entries) => entries.len(),
+            _ => self.bytes().map_or(0, <[u8]>::len),
         }
     }
 
@@ -178,9 +196,9 @@ impl<'p, 'a> Item<'p, 'a> {
     /// An array.
     pub(crate) fn array(self) -> Option<Array<'p>> {
         let Value::Array(array) = self.value() else { return None };
-        let StoredArray { dtype, shape, fortran, bytes } = &**array;
+        let StoredArray { dtype, shape, order, bytes } = &**array;
         let Value::Bytes(bytes) = self.at(*bytes).value() else { return None };
-        Array::new(*dtype, shape.clone(), *fortran, Cow::Borrowed(bytes)).ok()
+        Array::new(*dtype, shape.clone(), order.clone(), Cow::Borrowed(bytes)).ok()
     }
 
     /// What it is, for messages.

@@ -1,7 +1,7 @@
 """Makes the pickles of the tests; run with Python 3 and NumPy 2, in this folder.
 
 They are what PYSKL's and UCF101-24's files look like, small, in every protocol. What Python 2 and NumPy 1 write cannot be
-made here as such: `old_names` renames NumPy 2's module, and `py2.pkl` is assembled from operations.
+made here as such: `old_names` renames NumPy 2's module, and `python2.pkl` is assembled from operations.
 """
 
 import collections
@@ -36,6 +36,8 @@ def values():
     arrays = [np.arange(6).reshape(2, 3).astype(kind) for kind in
               ["f2", "f4", "f8", "u1", "u2", "u4", "i1", "i2", "i4", "i8", "b1", ">f4", ">i2"]]
     arrays += [np.asfortranarray(arrays[1]), np.zeros((0, 2), np.float32), arrays[0][:, ::2]]
+    # In protocol 5 as it is stored, with the order of its axes.
+    arrays += [np.arange(12, dtype=np.uint8).reshape(2, 3, 2).transpose(1, 2, 0)]
     shared = [1, 2]
     return dict(none=None, true=True, false=False, ints=[0, -1, 255, 256, 65535, 65536, -2**31, 2**40, -2**62],
                 floats=[0.5, -1e300], text="ré\\n\u2603\n", bytes=b"\x00\xff\n", empty=b"", tuple=(), four=(1, 2, 3, 4),
@@ -118,10 +120,15 @@ def broken():
                         first + "`keypoint` is 2 x 3 x 4; store person x frame x joint x 2"),
         "broken_3d": (change(keypoint=np.zeros((2, 3, 2, 3))),
                       first + "`keypoint` has 3 coordinates and a score; store 2-D keypoints"),
+        "broken_depth": ([{**remove("keypoint_score")[0], "keypoint": np.full((1, 3, 2, 3), 3.5)}],
+                         first + "`keypoint` has a third number of 3.5, which is no confidence; 3-D skeletons "
+                         "are not supported, use the 2-D file (or say how great confidences can be)"),
         "broken_score": (change(keypoint_score=np.zeros((3, 2, 2))),
                          first + "`keypoint_score` does not fit `keypoint`; store a score of each joint"),
         "broken_size": (remove("img_shape"),
                         first + "does not say how large its images are; give their width and height"),
+        "broken_shape": (change(img_shape=(240, 320, 3)),
+                         first + "`img_shape` is no height and width; write two whole numbers"),
         "broken_frames": (change(total_frames=2), first + "frame 2 is beyond the 2 frames; correct their number, or "
                           "that of the first"),
         "broken_total": (change(total_frames="3"), first + "`total_frames` is no number of frames; correct it"),
@@ -174,6 +181,8 @@ def main():
         file.write(old_names(pickle.dumps(skeletons(), 2)))
     with open("python2.pkl", "wb") as file:
         file.write(python2())
+    with open("texts.pkl", "wb") as file:
+        pickle.dump([np.str_("v" * 100)], file, 2)
     with open("list.pkl", "wb") as file:
         pickle.dump(skeletons()["annotations"], file, 4)
     with open("evil.pkl", "wb") as file:

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use pg_cli::ensure;
 use pg_cli::output::say;
+use pg_cli::{SettingsError, ensure, idle};
 use pg_skeleton::{Format, ReadOptions, Scale, SizeOrder, read, write};
 use pg_stad::dataset::read_labels;
 use serde_json::json;
@@ -34,9 +34,9 @@ pub(crate) struct Args {
     /// Frames a second, where the file has none.
     #[arg(long, value_name = "FPS", allow_negative_numbers = true)]
     fps: Option<f64>,
-    /// Number of the first frame in names of images and of OpenPose's files.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    first_frame: usize,
+    /// Number of the first frame in names of images and of OpenPose's files; 0 by default.
+    #[arg(long, value_name = "N")]
+    first_frame: Option<usize>,
     /// Names of the classes, one a line, where labels are numbers.
     #[arg(long, value_name = "FILE")]
     label_map: Option<PathBuf>,
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// What OpenPose's coordinates count: pixels, unit (0 to 1) or signed (-1 to 1); guessed by default.
     #[arg(long, value_name = "SCALE", value_parser = parse_scale)]
     keypoint_scale: Option<Scale>,
-    /// The greatest confidence that the file can have; guessed by default.
+    /// The greatest confidence that the file can have; by default 1, and with COCO's, whose confidences can be sums, guessed.
     #[arg(long, value_name = "C", allow_negative_numbers = true)]
     greatest_confidence: Option<f32>,
     /// Of pickles: the split to read.
@@ -74,6 +74,32 @@ fn parse_scale(text: &str) -> Result<Scale, String> {
     }
 }
 
+impl Args {
+    /// Refuses what files of a format have no use for.
+    fn check_idle(&self, format: Format) -> Result<(), SettingsError> {
+        use Format::{Coco, Kinetics, Npz, Ntu, OpenPose, Pyskl};
+        let all_but_clips = &[Coco, OpenPose, Kinetics, Pyskl, Ntu, Npz][..];
+        for (is_said, flag, of_use) in [
+            (self.size.is_some(), "size", all_but_clips),
+            (self.frames.is_some(), "frames", all_but_clips),
+            (self.first_frame.is_some(), "first-frame", &[Coco, OpenPose]),
+            (self.label_map.is_some(), "label-map", &[Kinetics, Pyskl, Ntu, Npz]),
+            (self.keypoint_scale.is_some(), "keypoint-scale", &[OpenPose]),
+            (
+                self.greatest_confidence.is_some(),
+                "greatest-confidence",
+                &[Coco, OpenPose, Kinetics, Pyskl, Npz],
+            ),
+            (self.split.is_some(), "split", &[Pyskl]),
+            (self.width_first, "width-first", &[Pyskl, Npz]),
+        ] {
+            let is_idle = is_said && !of_use.contains(&format);
+            idle(is_idle, flag, "with files of this format", "leave it out, or name another --format")?;
+        }
+        Ok(())
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let fps = args.fps.unwrap_or(1.0);
     ensure(fps > 0.0 && fps.is_finite(), "fps", "more than 0", fps)?;
@@ -83,11 +109,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(format) => format,
         None => Format::detect(&args.from)?,
     };
+    args.check_idle(format)?;
     let options = ReadOptions {
         size: args.size.as_deref().and_then(|size| Some((*size.first()?, *size.get(1)?))),
         frames: args.frames,
         fps: args.fps,
-        first_frame: args.first_frame,
+        first_frame: args.first_frame.unwrap_or(0),
         classes: args.label_map.as_deref().map(read_labels).transpose()?.unwrap_or_default(),
         scale: args.keypoint_scale.unwrap_or_default(),
         greatest_confidence: args.greatest_confidence,
@@ -95,10 +122,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         size_order: if args.width_first { SizeOrder::WidthHeight } else { SizeOrder::HeightWidth },
     };
     let mut clips = read(format, &args.from, &options)?;
-    if let Some(label) = &args.label {
-        for clip in clips.iter_mut().filter(|clip| clip.label.is_none()) {
-            clip.label = Some(label.clone());
-        }
+    for clip in &mut clips {
+        clip.label = clip.label.take().or_else(|| args.label.clone());
+        clip.fps = clip.fps.or(args.fps);
     }
     write(args.to_format, &args.to, &clips)?;
     let people: usize = clips.iter().map(|clip| clip.instances.len()).sum();

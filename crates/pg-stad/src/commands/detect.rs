@@ -1,5 +1,6 @@
 //! Scores every person in every frame.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use pg_tubes::write_detections;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::Checkpoint;
+use super::{Checkpoint, check_folder, warn_without_tracks};
 
 /// Clips are JSON lines; `pg-stad convert` makes them of other files.
 #[derive(clap::Args)]
@@ -49,7 +50,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let Checkpoint { skp, about, config } = Checkpoint::open(&args.checkpoint, &device)?;
     let link = args.link.clone().over(config.link);
     link.check()?;
-    let (clips, skipped) = clips(args, skp.spec())?;
+    let (mut clips, mut skipped) = clips(args, skp.spec())?;
+    check_folder(&args.out)?;
+    warn_without_tracks(&link, &clips);
     let detector = Detector::new(&skp, &about.classes, config.sampling(), config.loss)
         .on(&device)
         .with_window(args.window as usize);
@@ -58,20 +61,32 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} clips {eta}")?);
     let started = Instant::now();
     let mut detections = Vec::with_capacity(clips.len());
-    for clip in &clips {
-        detections.push(detector.detect(clip)?);
+    let mut failed = HashSet::new();
+    for (place, clip) in clips.iter().enumerate() {
+        match detector.detect(clip) {
+            Ok(found) => detections.push(found),
+            Err(error @ StadError::Scores { .. }) if args.keep_going => {
+                bar.suspend(|| tracing::warn!("skipped: {error}"));
+                skipped.push(error.to_string());
+                failed.insert(place);
+            }
+            Err(error) => return Err(error.into()),
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
+    let mut places = 0..;
+    clips.retain(|_| places.next().is_none_or(|place| !failed.contains(&place)));
     let linking = link.linking();
     detections.par_iter_mut().for_each(|video| video.tubes = linking.tubes(video));
     let seconds = started.elapsed().as_secs_f64();
     write_detections(&args.out, &detections)?;
 
     let frames: usize = clips.iter().map(|clip| clip.frames).sum();
-    let of_video: f64 = clips.iter().map(|clip| clip.frames as f64 / clip.fps.unwrap_or(25.0)).sum();
+    // Where a clip does not tell its rate, nothing can be said of its seconds.
+    let of_video: Option<f64> = clips.iter().map(|clip| Some(clip.frames as f64 / clip.fps?)).sum();
+    let per_second = of_video.filter(|seconds| *seconds > 0.0).map(|of_video| seconds / of_video);
     let tubes: usize = detections.iter().map(|video| video.tubes.len()).sum();
-    let per_second = seconds / of_video.max(f64::MIN_POSITIVE);
     if args.machine.json {
         return say(json!({
             "clips": clips.len(), "frames": frames, "tubes": tubes, "seconds": seconds,
@@ -79,10 +94,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }));
     }
     say(format_args!(
-        "{} clips, {frames} frames, {tubes} tubes in {}; {:.1} ms a second of video{}",
+        "{} clips, {frames} frames, {tubes} tubes in {}; {:.2} ms a frame{}{}",
         clips.len(),
         args.out.display(),
-        1e3 * per_second,
+        1e3 * seconds / frames.max(1) as f64,
+        per_second.map_or(String::new(), |seconds| format!(", {:.1} ms a second of video", 1e3 * seconds)),
         if skipped.is_empty() { String::new() } else { format!("; {} clips skipped", skipped.len()) },
     ))
 }

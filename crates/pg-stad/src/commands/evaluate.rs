@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use pg_cli::output::say;
-use pg_stad::dataset::read_each_truth;
+use pg_stad::dataset::{is_pickle, named_as, read_each_truth};
 use pg_stad::one_line;
 use pg_tubes::{
     Convention, Evaluation, FrameMapOptions, STRICT_THRESHOLDS, VideoDetections, VideoTruth, read_each,
@@ -19,7 +19,8 @@ pub(crate) struct Args {
     /// Detections: {"id", "frames", "classes", "instances": [...], "tubes": [{"label", "score", "start", "boxes"}]}.
     #[arg(long, value_name = "FILE")]
     detections: PathBuf,
-    /// Annotations: {"id", "tubes": [{"label", "start", "boxes"}]}; or UCF101-24's pyannot.pkl or UCF101v2-GT.pkl.
+    /// Annotations: {"id", "tubes": [{"label", "start", "boxes"}]}; or UCF101-24's pyannot.pkl or UCF101v2-GT.pkl, of which
+    /// the videos count that the detections name.
     #[arg(long, value_name = "FILE")]
     ground_truth: PathBuf,
     /// Whose matching and whose average precision: act, voc (Singh et al.) or cheron.
@@ -31,7 +32,8 @@ pub(crate) struct Args {
     /// List every annotated tube that was not found, and why.
     #[arg(long)]
     failures: bool,
-    /// Leave out videos that cannot be measured, and list them at the end.
+    /// Go on without lines that cannot be read, and list them at the end: tubes of a video whose detections cannot be read
+    /// count as missed.
     #[arg(long)]
     keep_going: bool,
     /// Print one JSON object as the last line of standard output.
@@ -48,9 +50,18 @@ fn parse_convention(text: &str) -> Result<Convention, String> {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut skipped = Vec::new();
-    let truth = usable(read_each_truth(&args.ground_truth)?, args.keep_going, &mut skipped)?;
+    let mut truth = usable(read_each_truth(&args.ground_truth)?, args.keep_going, &mut skipped)?;
     let read = read_each::<VideoDetections>(&args.detections)?;
     let mut detections = usable(read, args.keep_going, &mut skipped)?;
+    let named: HashSet<&str> = detections.iter().map(|video| video.id.as_str()).collect();
+    if is_pickle(&args.ground_truth) {
+        truth = truth.into_iter().filter_map(|video| named_as(&named, video)).collect();
+    }
+    let absent = truth.iter().filter(|video| !named.contains(video.id.as_str())).count();
+    if absent > 0 {
+        let path = args.detections.display();
+        tracing::warn!("{absent} annotated videos are not in {path}: their tubes count as missed");
+    }
     if args.keep_going {
         let known: HashSet<&str> = truth.iter().map(|video| video.id.as_str()).collect();
         detections.retain(|video| {

@@ -1,6 +1,6 @@
 //! Draws what a class depends on.
 
-use std::fs;
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -9,15 +9,14 @@ use pg_cli::Machine;
 use pg_cli::output::say;
 use pg_models::SkpSpec;
 use pg_skeleton::Clip;
-use pg_stad::dataset::{Source, has_people, read_each_clip_for, read_each_truth};
+use pg_stad::dataset::{Source, has_people, named_as, read_each_clip_for, read_each_truth};
 use pg_stad::detection::Detector;
 use pg_stad::explanation::explain;
 use pg_stad::page::page;
-use pg_tasks::run_dir::write_atomically;
 use pg_tubes::VideoTruth;
 use serde_json::json;
 
-use super::Checkpoint;
+use super::{Checkpoint, check_folder};
 
 /// Without --data, of the embedded set's test clips.
 #[derive(clap::Args)]
@@ -57,6 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         })?),
     };
     let (clips, truth) = clips(args, skp.spec())?;
+    check_folder(&args.out)?;
     let chosen: Vec<&Clip> = clips
         .iter()
         .filter(|clip| args.clip.as_ref().is_none_or(|id| *id == clip.id))
@@ -88,12 +88,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         )?);
     }
     let html = page(&explained);
-    // A pipe or a device such as `/dev/stdout` takes the page as it comes.
-    if fs::metadata(&args.out).is_ok_and(|place| !place.is_file() && !place.is_dir()) {
-        fs::write(&args.out, html).with_context(|| args.out.display().to_string())?;
-    } else {
-        write_atomically(&args.out, |file| file.write_all(html.as_bytes()))?;
-    }
+    pg_tubes::write_file(&args.out, |file| file.write_all(html.as_bytes())).with_context(|| {
+        format!("{}: cannot be written; check that its folder exists and is writable", args.out.display())
+    })?;
     if args.machine.json {
         return say(json!({"clips": explained.len(), "out": args.out.display().to_string()}));
     }
@@ -113,10 +110,12 @@ fn clips(args: &Args, spec: &SkpSpec) -> Result<(Vec<Clip>, Vec<VideoTruth>)> {
         }
         return Ok((set.test.into_iter().map(|example| example.clip).collect(), set.truth));
     }
-    let clips = read_each_clip_for(spec, &args.data)?.into_iter().collect::<Result<_, _>>()?;
-    let truth = match &args.ground_truth {
+    let clips: Vec<Clip> = read_each_clip_for(spec, &args.data)?.into_iter().collect::<Result<_, _>>()?;
+    let named: HashSet<&str> = clips.iter().map(|clip| clip.id.as_str()).collect();
+    let truth: Vec<VideoTruth> = match &args.ground_truth {
         Some(path) => read_each_truth(path)?.into_iter().collect::<Result<_, _>>()?,
         None => Vec::new(),
     };
+    let truth = truth.into_iter().filter_map(|video| named_as(&named, video)).collect();
     Ok((clips, truth))
 }

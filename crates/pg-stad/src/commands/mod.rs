@@ -14,10 +14,31 @@ use candle_core::{DType, Device};
 use pg_cli::About;
 use pg_models::{Skp, SkpSpec};
 use pg_random::Seed;
+use pg_skeleton::Clip;
+use pg_stad::linking::{LinkConfig, LinkingName};
 use pg_stad::settings::Config;
 
 /// What weights files call this program.
 const PROGRAM: &str = env!("CARGO_PKG_NAME");
+
+/// Refuses a place for a file whose folder is not there, before hours of work for it.
+fn check_folder(file: &Path) -> Result<()> {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            bail!("{}: {} is no folder; make it, or name another file", file.display(), folder.display())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says that no tube can come of clips without tracks, if they are to be linked by these.
+fn warn_without_tracks<'a>(link: &LinkConfig, clips: impl IntoIterator<Item = &'a Clip>) {
+    let mut people = clips.into_iter().flat_map(|clip| &clip.instances).peekable();
+    let waits = link.linking == LinkingName::Tracks && people.peek().is_some();
+    if waits && people.all(|person| person.track.is_none()) {
+        tracing::warn!("--linking tracks: nobody in the clips has a `track`, so that there will be no tubes");
+    }
+}
 
 /// A trained network, and what is known of its run.
 struct Checkpoint {

@@ -2,17 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use clap::Args as ClapArgs;
 use pg_cli::output::say;
 use pg_cli::{About, Configured, Machine, SettingsError, path_as_text, read_run};
 use pg_models::{Skp, SkpSpec};
 use pg_random::Seed;
-use pg_stad::dataset::Dataset;
+use pg_stad::StadError;
+use pg_stad::dataset::{Dataset, Example};
 use pg_stad::detection::Detector;
 use pg_stad::evaluation::{constant_accuracy, everyone_alike, instance_ap, leak_ratio, video_accuracy};
 use pg_stad::learner::Learner;
+use pg_stad::sampling::mirrored;
 use pg_stad::settings::{Config, Settings};
 use pg_tasks::interrupt::Interrupt;
 use pg_tasks::progress::Progress;
@@ -23,7 +25,7 @@ use pg_tubes::{Convention, Evaluation, FrameMapOptions, STRICT_THRESHOLDS, write
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::PROGRAM;
+use super::{PROGRAM, warn_without_tracks};
 
 #[derive(ClapArgs)]
 pub(crate) struct Args {
@@ -113,8 +115,11 @@ fn resumed_config(dir: &Path, settings: &Settings) -> Result<Config> {
     }
     let path = RunDir::open(dir)?.file("args.toml");
     let config: Config = read_run(&path)?;
-    config.check().with_context(|| path.display().to_string())?;
-    Ok(config)
+    match config.check() {
+        Ok(()) => Ok(config),
+        // No fault of the flags.
+        Err(error) => bail!("{}: {error}", path.display()),
+    }
 }
 
 /// Says what is about to be trained.
@@ -129,6 +134,13 @@ fn describe(dataset: &Dataset, skp: &Skp, config: &Config) {
         dataset.keypoints,
     );
     tracing::info!("skp: {} parameters; alpha {}", skp.params().count(), config.guidance.alpha);
+    if config.augment && mirrored(dataset.keypoints).is_empty() {
+        let keypoints = dataset.keypoints;
+        tracing::warn!(
+            "which of {keypoints} joints are left and which right is not known: nothing is flipped"
+        );
+    }
+    warn_without_tracks(&config.link, dataset.test.iter().map(|example| &example.clip));
 }
 
 /// Measures the selected weights on the test clips, which nothing has looked at before, and reports.
@@ -193,8 +205,15 @@ fn detect_test(
     values: &mut Map<String, Value>,
 ) -> Result<()> {
     let detector = Detector::new(skp, &dataset.classes, config.sampling(), config.loss).on(device);
-    let mut detections =
-        dataset.test.iter().map(|example| detector.detect(&example.clip)).collect::<Result<Vec<_>, _>>()?;
+    let mut detections = Vec::with_capacity(dataset.test.len());
+    for Example { clip, .. } in &dataset.test {
+        match detector.detect(clip) {
+            Ok(found) => detections.push(found),
+            // Its tubes count as missed.
+            Err(error @ StadError::Scores { .. }) if config.keep_going => tracing::warn!("skipped: {error}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
     config.link.linking().link(&mut detections);
     write_detections(&dir.file("detections.jsonl"), &detections)?;
     values.insert("leak_ratio".into(), json!(leak_ratio(skp, &dataset.test, config.sampling(), device)?));

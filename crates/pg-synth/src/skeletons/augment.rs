@@ -32,6 +32,10 @@ impl SkeletonAugment {
     /// Augments a scene of people with `keypoints` joints. `mirrored` is the joint that each becomes in a mirror; empty if
     /// that is not known, and nothing is flipped then. `aspect` is the image's width over its height, so that a
     /// rotation keeps shapes.
+    ///
+    /// # Panics
+    /// If a range is none: `scale` falls, `shift` or `rotation` is negative, or a number is not finite. If
+    /// `keypoints` is 0, or `mirrored` names a joint beyond its own length.
     pub fn apply(
         &self,
         scene: &mut Scene,

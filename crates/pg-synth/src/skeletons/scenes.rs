@@ -29,14 +29,18 @@ impl Scenes {
     /// A batch of scenes of `slots` people with `keypoints` joints, one label each.
     ///
     /// # Errors
-    /// [`SynthError::EmptyBatch`] without scenes, [`SynthError::SceneLength`] for one that is not of this shape.
+    /// [`SynthError::EmptyBatch`] without scenes, [`SynthError::SceneLabels`] for more or fewer labels than scenes,
+    /// [`SynthError::SceneLength`] for a scene that is not of this shape.
     pub fn new(
         scenes: &[Scene],
         (slots, keypoints): (usize, usize),
         labels: Vec<u32>,
     ) -> Result<Self, SynthError> {
-        if scenes.is_empty() || scenes.len() != labels.len() {
+        if scenes.is_empty() {
             return Err(SynthError::EmptyBatch);
+        }
+        if scenes.len() != labels.len() {
+            return Err(SynthError::SceneLabels { scenes: scenes.len(), labels: labels.len() });
         }
         for (index, scene) in scenes.iter().enumerate() {
             for given in [scene.points.len(), scene.valid.len()] {
@@ -102,6 +106,10 @@ mod tests {
         let batch = Scenes::new(&[scene(6), scene(6)], (3, 2), vec![1, 0]).unwrap();
         assert_eq!((batch.shape(), batch.points().len()), ([2, 3, 2], 12));
         assert_eq!(Scenes::new(&[], (3, 2), vec![]), Err(SynthError::EmptyBatch));
+        assert_eq!(
+            Scenes::new(&[scene(6), scene(6)], (3, 2), vec![1]),
+            Err(SynthError::SceneLabels { scenes: 2, labels: 1 })
+        );
         assert_eq!(
             Scenes::new(&[scene(6), scene(5)], (3, 2), vec![1, 0]),
             Err(SynthError::SceneLength { index: 1, slots: 3, keypoints: 2, given: 5 })

@@ -4,7 +4,7 @@
 use crate::ranking::greatest;
 
 /// The best label of each frame, given the scores of all labels in each. Of equally good sequences the one that
-/// changes later, and to the first label, is chosen; a missing score counts as 0.
+/// changes earlier is chosen, and of equally good labels the first; a missing score counts as 0.
 pub(crate) fn best_labels(scores: &[&[f32]], labels: usize, penalty: f64) -> Vec<usize> {
     let at = |frame: usize, label: usize| f64::from(scores[frame].get(label).copied().unwrap_or(0.0));
     let mut sums = vec![0.0; labels];
@@ -45,6 +45,9 @@ mod tests {
         assert_eq!(best_labels(&scores, 2, 0.4), [0, 0, 1, 0, 0]);
         let halves: [&[f32]; 4] = [&[1.0, 0.0], &[1.0, 0.0], &[0.0, 1.0], &[0.0, 1.0]];
         assert_eq!(best_labels(&halves, 2, 1.5), [0, 0, 1, 1]);
+        let undecided: [&[f32]; 4] = [&[1.0, 0.0], &[0.0, 0.0], &[0.0, 0.0], &[0.0, 1.0]];
+        assert_eq!(best_labels(&undecided, 2, 0.5), [0, 1, 1, 1], "of equally good changes the earliest");
+        assert_eq!(best_labels(&[&[0.5, 1.0, 1.0]], 3, 0.5), [1], "of equally good labels the first");
         assert_eq!(best_labels(&[], 2, 1.0), [0; 0]);
         assert_eq!(best_labels(&[&[], &[]], 0, 1.0), [0; 0]);
         assert_eq!(best_labels(&[&[], &[f32::NAN]], 3, 1.0).len(), 2);
