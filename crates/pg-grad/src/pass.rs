@@ -73,8 +73,9 @@ fn backward_last(loss: &Tensor, input: Option<TensorId>) -> Result<GradStore> {
     Ok(gradients)
 }
 
-/// Runs `f` without a graph, on the CPU and on CUDA devices: what convolutions, poolings, normalisations and rectifiers of this crate compute in
-/// it cannot be differentiated, and keeps no memory. Operations that are candle's still build its graph.
+/// Runs `f` without a graph, on the CPU and on CUDA devices: what the operations of this crate that have kernels there compute in
+/// it (convolutions, products, poolings, normalisations, rectifiers, ...) cannot be differentiated, and keeps no memory. What
+/// is candle's still builds its graph.
 ///
 /// # Errors
 /// What `f` returns.

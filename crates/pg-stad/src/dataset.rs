@@ -163,7 +163,7 @@ impl Files {
         let tested: HashSet<&str> = test.iter().map(|example| example.clip.id.as_str()).collect();
         let mut truth = Vec::new();
         for video in read_each_truth(path)? {
-            let video = match video.map(|video| named_as(&tested, video)) {
+            let video = match video.map(|video| named_as(&tested, path, video)) {
                 Ok(None) => continue,
                 Ok(Some(video)) => check_tubes(path, video, classes),
                 Err(error) => Err(error),
@@ -273,13 +273,13 @@ pub fn is_pickle(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "pkl" || extension == "pickle")
 }
 
-/// The video, if it is one of the `named`, under the name that it has there: UCF101-24's annotation puts the class in front,
-/// `Basketball/v_Basketball_g01_c01`, PYSKL's files do not, and either is unique.
-pub fn named_as(named: &HashSet<&str>, video: VideoTruth) -> Option<VideoTruth> {
+/// The video of a file, if it is one of the `named`, under the name that it has there: UCF101-24's own annotation puts the
+/// class in front, `Basketball/v_Basketball_g01_c01`, PYSKL's files do not, and either is unique.
+pub fn named_as(named: &HashSet<&str>, path: &Path, video: VideoTruth) -> Option<VideoTruth> {
     let bare = video.id.rsplit('/').next().unwrap_or_default();
     if named.contains(video.id.as_str()) {
         Some(video)
-    } else if named.contains(bare) {
+    } else if is_pickle(path) && named.contains(bare) {
         Some(VideoTruth { id: bare.to_owned(), ..video })
     } else {
         None

@@ -281,6 +281,9 @@ impl Settings {
             link: self.link.resolve(),
         };
         config.check()?;
+        let batch = config.optimisation.batch;
+        let enough = !config.mix.mixes() || batch >= config.mix.sources;
+        ensure(enough, "batch", "at least the --sources", batch)?;
         Ok(config)
     }
 }
@@ -299,8 +302,6 @@ impl Config {
         ensure((0.0..1.0).contains(&self.joint_drop), "joint-drop", "in [0, 1)", self.joint_drop)?;
         ensure((1..=4096).contains(&self.dim), "dim", "from 1 to 4096", self.dim)?;
         ensure((2..=16).contains(&self.mix.sources), "sources", "from 2 to 16", self.mix.sources)?;
-        let batch = self.optimisation.batch;
-        ensure(!self.mix.mixes() || batch >= self.mix.sources, "batch", "at least the --sources", batch)?;
         let starts = !self.mix.mixes() || self.mix.mix_start < self.optimisation.epochs;
         ensure(starts, "mix-start", "less than the epochs", self.mix.mix_start)?;
         ensure(

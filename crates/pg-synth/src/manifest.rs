@@ -251,6 +251,8 @@ pub fn write_manifest(file: &Path, records: &[EditRecord]) -> Result<(), Manifes
         ])?;
     }
     let bytes = writer.into_inner().map_err(|error| failed(error.to_string()))?;
+    // A link stays one.
+    let file = &fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let unfinished = beside(file);
     fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, file)).map_err(|error| {
         // It may not have been made at all, and the first error is the one to report.

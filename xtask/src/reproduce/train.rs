@@ -364,7 +364,8 @@ impl Trainer {
         command
     }
 
-    /// The further arguments, without those that a run on originals alone has no use for.
+    /// The further arguments, without those about edits where there are none: on originals alone, with mixes, and on
+    /// Decoy-MNIST, whose patches are drawn.
     fn extra_of(&self, run: &Run) -> Vec<&String> {
         let mut of_edits = false;
         let mut fits = |word: &str| {
@@ -372,7 +373,7 @@ impl Trainer {
             if word.starts_with("--") {
                 of_edits = OF_EDITS.contains(&word.split('=').next().unwrap_or_default());
             }
-            !of_edits || run.samples != Samples::Originals
+            !of_edits || (run.samples == Samples::Edits && run.dataset != "decoy-mnist")
         };
         self.extra.iter().filter(|word| fits(word)).collect()
     }

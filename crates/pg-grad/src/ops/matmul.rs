@@ -37,11 +37,13 @@ fn multiply(a: &Tensor, b: &Tensor, transposed: bool) -> Result<Tensor> {
         return Err(Error::Shape { what: "second factor of matmul", actual: b.dims().to_vec(), expected });
     }
     let geometry = ProductGeometry::new(batch, [m, k, n], [false, transposed])?;
+    let shape = Shape::from([leading(a), vec![m, n]].concat());
     if is_ours(a) {
-        let shape = Shape::from([leading(a), vec![m, n]].concat());
         return Ok(Product { geometry, shape }.apply(a, b)?);
     }
-    Ok(if transposed { a.matmul(&b.t()?)? } else { a.matmul(b)? })
+    // candle takes two batch axes at most.
+    let (a, b) = (a.reshape((batch, m, k))?, b.reshape((batch, rows, cols))?);
+    Ok(a.matmul(&if transposed { b.t()? } else { b })?.reshape(shape)?)
 }
 
 /// `x` (..., in) times the transpose of `weight` (out, in), giving (..., out).
@@ -56,8 +58,8 @@ pub(super) fn project(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
         }
     }
     let rows = rows / input.max(1);
-    let geometry = ProductGeometry::new(1, [rows, input, out], [false, true])?;
     if is_ours(x) {
+        let geometry = ProductGeometry::new(1, [rows, input, out], [false, true])?;
         return Ok(Product { geometry, shape: shape.into() }.apply(x, weight)?);
     }
     Ok(x.reshape((rows, input))?.matmul(&weight.t()?)?.reshape(shape)?)

@@ -49,6 +49,7 @@ fn clip(id: String, path: &Path, options: &ReadOptions) -> Result<Clip, FormatEr
         failed(format!("has no `keypoint` but [{names}]; store the keypoints by that name"))
     })?;
     let size = array("img_shape")?.map(|shape| size_of(numbers_of(&shape), options));
+    let size = size.map(|size| size.or_else(|reason| options.size.ok_or(reason)));
     let size = size.transpose().map_err(failed)?;
     let label = match scalar("label")? {
         None => None,

@@ -108,7 +108,7 @@ fn clip(
                 Some(array) => numbers_of(&array),
                 None => shape.items().and_then(|numbers| numbers.take(3).map(Item::number).collect()),
             };
-            Some(size_of(numbers, options)?)
+            Some(size_of(numbers, options).or_else(|reason| options.size.ok_or(reason))?)
         }
         None => None,
     };
@@ -315,8 +315,10 @@ impl Points {
 fn check_confidences(numbers: &[f64]) -> Result<(), String> {
     /// Above peaks of heat maps, and below where people stand.
     const GREATEST: f64 = 1.5;
+    /// Some estimators write -1 for what they did not find.
+    const LEAST: f64 = -1.0;
     let (points, _) = numbers.as_chunks::<3>();
-    match points.iter().find(|[_, _, third]| *third < 0.0 || *third > GREATEST) {
+    match points.iter().find(|[_, _, third]| *third < LEAST || *third > GREATEST) {
         Some([_, _, third]) => Err(format!(
             "`keypoint` has a third number of {third}, which is no confidence; 3-D skeletons are not supported, \
              use the 2-D file (or say how great confidences can be)"

@@ -78,10 +78,9 @@ impl Args {
     /// Refuses what files of a format have no use for.
     fn check_idle(&self, format: Format) -> Result<(), SettingsError> {
         use Format::{Coco, Kinetics, Npz, Ntu, OpenPose, Pyskl};
-        let all_but_clips = &[Coco, OpenPose, Kinetics, Pyskl, Ntu, Npz][..];
         for (is_said, flag, of_use) in [
-            (self.size.is_some(), "size", all_but_clips),
-            (self.frames.is_some(), "frames", all_but_clips),
+            (self.size.is_some(), "size", &[Coco, OpenPose, Kinetics, Pyskl, Ntu, Npz][..]),
+            (self.frames.is_some(), "frames", &[Coco, OpenPose, Kinetics, Pyskl, Npz]),
             (self.first_frame.is_some(), "first-frame", &[Coco, OpenPose]),
             (self.label_map.is_some(), "label-map", &[Kinetics, Pyskl, Ntu, Npz]),
             (self.keypoint_scale.is_some(), "keypoint-scale", &[OpenPose]),

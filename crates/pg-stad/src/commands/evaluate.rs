@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long)]
     failures: bool,
     /// Go on without lines that cannot be read, and list them at the end: tubes of a video whose detections cannot be read
-    /// count as missed.
+    /// count as missed, or with UCF101-24's own annotation not at all.
     #[arg(long)]
     keep_going: bool,
     /// Print one JSON object as the last line of standard output.
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut detections = usable(read, args.keep_going, &mut skipped)?;
     let named: HashSet<&str> = detections.iter().map(|video| video.id.as_str()).collect();
     if is_pickle(&args.ground_truth) {
-        truth = truth.into_iter().filter_map(|video| named_as(&named, video)).collect();
+        truth = truth.into_iter().filter_map(|video| named_as(&named, &args.ground_truth, video)).collect();
     }
     let absent = truth.iter().filter(|video| !named.contains(video.id.as_str())).count();
     if absent > 0 {

@@ -112,10 +112,8 @@ fn clips(args: &Args, spec: &SkpSpec) -> Result<(Vec<Clip>, Vec<VideoTruth>)> {
     }
     let clips: Vec<Clip> = read_each_clip_for(spec, &args.data)?.into_iter().collect::<Result<_, _>>()?;
     let named: HashSet<&str> = clips.iter().map(|clip| clip.id.as_str()).collect();
-    let truth: Vec<VideoTruth> = match &args.ground_truth {
-        Some(path) => read_each_truth(path)?.into_iter().collect::<Result<_, _>>()?,
-        None => Vec::new(),
-    };
-    let truth = truth.into_iter().filter_map(|video| named_as(&named, video)).collect();
+    let Some(path) = &args.ground_truth else { return Ok((clips, Vec::new())) };
+    let truth: Vec<VideoTruth> = read_each_truth(path)?.into_iter().collect::<Result<_, _>>()?;
+    let truth = truth.into_iter().filter_map(|video| named_as(&named, path, video)).collect();
     Ok((clips, truth))
 }
