@@ -32,6 +32,7 @@ use super::Conv2dGeometry;
 use crate::scratch::with_scratch;
 use pulp::{Arch, Simd, WithSimd, bytemuck};
 use rayon::prelude::*;
+use std::marker::PhantomData;
 use transform::{InputPoints, KernelPoints, Line, Outputs, transform};
 use weight_gradient::WeightGradient;
 
@@ -82,9 +83,7 @@ impl Winograd {
 
     /// Not for a few tiles, nor for so few filters that most of a panel is empty.
     fn pays(&self) -> bool {
-        self.channels >= 16
-            && self.filters >= 48
-            && self.samples * self.tile_rows() * self.tile_columns() >= 96
+        self.channels >= 16 && self.filters >= 48 && self.tiles() >= 24
     }
 
     /// The input gradient as a forward pass over the output's gradient.
@@ -111,6 +110,36 @@ impl Winograd {
         self.out_width.div_ceil(4)
     }
 
+    /// Tiles of all samples.
+    fn tiles(&self) -> usize {
+        self.samples * self.tile_rows() * self.tile_columns()
+    }
+
+    /// Elements of a sample of the input.
+    fn input_len(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    /// Elements of a filter's part of a sample's output.
+    fn plane_len(&self) -> usize {
+        self.out_height * self.out_width
+    }
+
+    /// Elements of a sample of the output.
+    fn output_len(&self) -> usize {
+        self.filters * self.plane_len()
+    }
+
+    /// Panels of filters.
+    fn panels<S: Simd, const PANEL: usize>(&self) -> usize {
+        self.filters.div_ceil(PANEL * S::F32_LANES)
+    }
+
+    /// Vectors of a panel of V.
+    fn panel_len<S: Simd, const PANEL: usize>(&self) -> usize {
+        self.channels.div_ceil(S::F32_LANES) * POINTS * S::F32_LANES * PANEL
+    }
+
     /// `kernel(filter, channel)` gives the nine weights.
     pub(super) fn run(
         &self,
@@ -135,6 +164,10 @@ impl Winograd {
             pad_x: self.pad_x,
         }
     }
+
+    fn output_planes(&self) -> Planes {
+        Planes { channels: self.filters, height: self.out_height, width: self.out_width, pad_y: 0, pad_x: 0 }
+    }
 }
 
 struct Forward<'a, K> {
@@ -158,11 +191,18 @@ fn has_few_registers<S: Simd>() -> bool {
 
 impl<K: Fn(usize, usize) -> [f32; 9] + Sync> Forward<'_, K> {
     fn run<S: Simd, const PANEL: usize>(self, simd: S) {
+        if self.conv.tiles() < self.conv.filters {
+            self.by_panels::<S, PANEL>(simd);
+        } else {
+            self.by_samples::<S, PANEL>(simd);
+        }
+    }
+
+    /// Many tiles: V once, then each task transforms and multiplies the tiles of some samples.
+    fn by_samples<S: Simd, const PANEL: usize>(self, simd: S) {
         let Self { conv, input, kernel, output } = self;
-        let blocks = conv.channels.div_ceil(S::F32_LANES);
-        let panels = conv.filters.div_ceil(PANEL * S::F32_LANES);
-        let panel_len = blocks * POINTS * S::F32_LANES * PANEL;
-        with_vectors(simd, panels * panel_len, |kernels| {
+        let panel_len = conv.panel_len::<S, PANEL>();
+        with_vectors(simd, conv.panels::<S, PANEL>() * panel_len, |kernels| {
             kernels.par_chunks_mut(panel_len).enumerate().for_each(|(panel, kernels)| {
                 let first = panel * PANEL * S::F32_LANES;
                 simd.vectorize(KernelTask::<S, K, PANEL> { simd, conv, kernel: &kernel, first, kernels });
@@ -171,13 +211,13 @@ impl<K: Fn(usize, usize) -> [f32; 9] + Sync> Forward<'_, K> {
             // Enough samples a task that each panel of kernels serves a block of tiles.
             let samples_a_task = BLOCK.div_ceil(conv.tile_rows() * conv.tile_columns());
             output
-                .par_chunks_mut(samples_a_task * conv.filters * conv.out_height * conv.out_width)
-                .zip(input.par_chunks(samples_a_task * conv.channels * conv.height * conv.width))
+                .par_chunks_mut(samples_a_task * conv.output_len())
+                .zip(input.par_chunks(samples_a_task * conv.input_len()))
                 .for_each(|(output, input)| {
-                    let samples = input.len() / (conv.channels * conv.height * conv.width);
+                    let samples = input.len() / conv.input_len();
                     let room = Room::new::<S, PANEL>(conv, samples);
                     with_vectors(simd, room.u + room.m + room.lines, |scratch| {
-                        simd.vectorize(Task::<S, PANEL> {
+                        simd.vectorize(SamplesTask::<S, PANEL> {
                             simd,
                             conv,
                             input,
@@ -190,6 +230,59 @@ impl<K: Fn(usize, usize) -> [f32; 9] + Sync> Forward<'_, K> {
                 });
         });
     }
+
+    /// Many filters: U once, then each task transforms and multiplies one panel of kernels.
+    fn by_panels<S: Simd, const PANEL: usize>(self, simd: S) {
+        let Self { conv, input, kernel, output } = self;
+        let room = Room::new::<S, PANEL>(conv, conv.samples);
+        let (grids, panel_len) = (room.grids(conv), conv.panel_len::<S, PANEL>());
+        let grid_len = POINTS * room.tiles;
+        with_vectors(simd, grids.len() * room.u, |u| {
+            // [grid][channel block][point][tile][lane]
+            u.par_chunks_mut(grid_len).enumerate().for_each(|(index, points)| {
+                let (grid, block) = (&grids[index * grid_len / room.u], index % (room.u / grid_len));
+                let (planes, line) = (&conv.input_planes(), PhantomData::<InputPoints>);
+                simd.vectorize(PointsTask::<S, _, 6> {
+                    simd,
+                    planes,
+                    images: input,
+                    block,
+                    grid,
+                    points,
+                    line,
+                });
+            });
+            let u = &*u;
+            let filters = PANEL * S::F32_LANES;
+            in_panels(output, conv, filters).into_par_iter().enumerate().for_each(|(panel, output)| {
+                with_vectors(simd, panel_len + room.m + room.lines, |scratch| {
+                    simd.vectorize(PanelTask::<S, K, PANEL> {
+                        simd,
+                        conv,
+                        kernel: &kernel,
+                        first: panel * filters,
+                        u,
+                        grids: &grids,
+                        room,
+                        scratch,
+                        output,
+                    });
+                });
+            });
+        });
+    }
+}
+
+/// For each panel of `filters` their planes in every sample.
+fn in_panels<'a>(output: &'a mut [f32], conv: &Winograd, filters: usize) -> Vec<Vec<&'a mut [f32]>> {
+    let mut panels: Vec<Vec<&mut [f32]>> = Vec::new();
+    panels.resize_with(conv.filters.div_ceil(filters), || Vec::with_capacity(conv.samples));
+    for sample in output.chunks_exact_mut(conv.output_len()) {
+        for (panel, planes) in panels.iter_mut().zip(sample.chunks_mut(filters * conv.plane_len())) {
+            panel.push(planes);
+        }
+    }
+    panels
 }
 
 /// Calls `f` with `len` vectors that hold anything.
@@ -243,7 +336,7 @@ impl<S: Simd, K: Fn(usize, usize) -> [f32; 9], const PANEL: usize> pulp::Nullary
 }
 
 /// The convolution of some whole samples, on one thread.
-struct Task<'a, S: Simd, const PANEL: usize> {
+struct SamplesTask<'a, S: Simd, const PANEL: usize> {
     simd: S,
     conv: &'a Winograd,
     input: &'a [f32],
@@ -253,7 +346,7 @@ struct Task<'a, S: Simd, const PANEL: usize> {
     output: &'a mut [f32],
 }
 
-/// What a [`Task`] works on at a time, and the vectors that this takes.
+/// What a task works on at a time, and the vectors that this takes.
 #[derive(Clone, Copy)]
 struct Room {
     /// Rows of tiles in all.
@@ -282,9 +375,22 @@ impl Room {
             lines: conv.input_planes().lines_len(6, columns),
         }
     }
+
+    /// The blocks of tiles.
+    fn grids(&self, conv: &Winograd) -> Vec<Grid> {
+        (0..self.rows)
+            .step_by(self.rows_a_block)
+            .map(|start| Grid {
+                rows: start..(start + self.rows_a_block).min(self.rows),
+                a_sample: conv.tile_rows(),
+                columns: conv.tile_columns(),
+                tiles: self.tiles,
+            })
+            .collect()
+    }
 }
 
-impl<S: Simd, const PANEL: usize> pulp::NullaryFnOnce for Task<'_, S, PANEL> {
+impl<S: Simd, const PANEL: usize> pulp::NullaryFnOnce for SamplesTask<'_, S, PANEL> {
     type Output = ();
 
     #[inline(always)]
@@ -293,24 +399,70 @@ impl<S: Simd, const PANEL: usize> pulp::NullaryFnOnce for Task<'_, S, PANEL> {
         let (u, scratch) = scratch.split_at_mut(room.u);
         let (m, lines) = scratch.split_at_mut(room.m);
         let planes = conv.input_planes();
-        for start in (0..room.rows).step_by(room.rows_a_block) {
-            let rows = start..(start + room.rows_a_block).min(room.rows);
-            let grid =
-                Grid { rows, a_sample: conv.tile_rows(), columns: conv.tile_columns(), tiles: room.tiles };
+        let panel_planes = PANEL * S::F32_LANES * conv.plane_len();
+        for grid in &room.grids(conv) {
             for (block, u) in u.chunks_exact_mut(POINTS * room.tiles).enumerate() {
-                tile_points::<S, InputPoints, 6>(simd, &planes, input, block, &grid, lines, u);
+                tile_points::<S, InputPoints, 6>(simd, &planes, input, block, grid, lines, u);
             }
-            for (panel, kernels) in
-                kernels.chunks_exact(room.u / room.tiles * S::F32_LANES * PANEL).enumerate()
-            {
-                for (point, m) in m.chunks_exact_mut(room.tiles * PANEL).enumerate() {
-                    product::<S, PANEL>(simd, u, point, room.tiles, kernels, m);
-                }
+            for (panel, kernels) in kernels.chunks_exact(conv.panel_len::<S, PANEL>()).enumerate() {
+                products::<S, PANEL>(simd, u, room.tiles, kernels, m);
                 for index in 0..grid.rows.len() {
-                    output_row::<S, PANEL>(simd, conv, m, &grid, (index, panel), lines, output);
+                    let sample = &mut output[grid.sample(index) * conv.output_len()..][..conv.output_len()];
+                    let planes = &mut sample[panel * panel_planes..];
+                    output_row::<S, PANEL>(simd, conv, m, grid, index, lines, planes);
                 }
             }
         }
+    }
+}
+
+/// The convolution of all samples for one panel of filters, on one thread.
+struct PanelTask<'a, S: Simd, K, const PANEL: usize> {
+    simd: S,
+    conv: &'a Winograd,
+    kernel: &'a K,
+    /// First filter of the panel.
+    first: usize,
+    /// Of one grid after the other.
+    u: &'a [S::f32s],
+    grids: &'a [Grid],
+    room: Room,
+    scratch: &'a mut [S::f32s],
+    /// The planes of the panel's filters in each sample.
+    output: Vec<&'a mut [f32]>,
+}
+
+impl<S: Simd, K: Fn(usize, usize) -> [f32; 9], const PANEL: usize> pulp::NullaryFnOnce
+    for PanelTask<'_, S, K, PANEL>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { simd, conv, kernel, first, u, grids, room, scratch, mut output } = self;
+        let (kernels, scratch) = scratch.split_at_mut(conv.panel_len::<S, PANEL>());
+        let (m, lines) = scratch.split_at_mut(room.m);
+        KernelTask::<S, K, PANEL> { simd, conv, kernel, first, kernels: &mut *kernels }.call();
+        for (grid, u) in grids.iter().zip(u.chunks_exact(room.u)) {
+            products::<S, PANEL>(simd, u, room.tiles, kernels, m);
+            for index in 0..grid.rows.len() {
+                output_row::<S, PANEL>(simd, conv, m, grid, index, lines, output[grid.sample(index)]);
+            }
+        }
+    }
+}
+
+/// `m` of all points from those of a block of tiles and of a panel of kernels.
+#[inline(always)]
+fn products<S: Simd, const PANEL: usize>(
+    simd: S,
+    u: &[S::f32s],
+    tiles: usize,
+    kernels: &[S::f32s],
+    m: &mut [S::f32s],
+) {
+    for (point, m) in m.chunks_exact_mut(tiles * PANEL).enumerate() {
+        product::<S, PANEL>(simd, u, point, tiles, kernels, m);
     }
 }
 
@@ -364,6 +516,13 @@ struct Grid {
     tiles: usize,
 }
 
+impl Grid {
+    /// The sample of the row at `index`.
+    fn sample(&self, index: usize) -> usize {
+        (self.rows.start + index) / self.a_sample
+    }
+}
+
 impl Planes {
     /// Vectors that `side` lines of an image need, for tiles of `side`.
     fn lines_len(&self, side: usize, columns: usize) -> usize {
@@ -402,6 +561,28 @@ impl Planes {
     }
 }
 
+/// The points of the tiles of a block of channels.
+struct PointsTask<'a, S: Simd, L, const SIDE: usize> {
+    simd: S,
+    planes: &'a Planes,
+    images: &'a [f32],
+    block: usize,
+    grid: &'a Grid,
+    points: &'a mut [S::f32s],
+    line: PhantomData<L>,
+}
+
+impl<S: Simd, L: Line<SIDE, 6>, const SIDE: usize> pulp::NullaryFnOnce for PointsTask<'_, S, L, SIDE> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { simd, planes, images, block, grid, points, .. } = self;
+        let mut lines = vec![simd.splat_f32s(0.0); planes.lines_len(SIDE, grid.columns)];
+        tile_points::<S, L, SIDE>(simd, planes, images, block, grid, &mut lines, points);
+    }
+}
+
 /// `points` [point][tile] of the tiles, of `SIDE` by `SIDE`, of a block of channels: B' d B or A dy A'.
 #[inline(always)]
 fn tile_points<S: Simd, L: Line<SIDE, 6>, const SIDE: usize>(
@@ -429,26 +610,22 @@ fn tile_points<S: Simd, L: Line<SIDE, 6>, const SIDE: usize>(
     }
 }
 
-/// Writes A' m A of row `index` of the grid, for the filters of one panel.
+/// Writes A' m A of row `index` of the grid to the planes of one panel's filters, in the sample of that row.
 #[inline(always)]
 fn output_row<S: Simd, const PANEL: usize>(
     simd: S,
     conv: &Winograd,
     m: &[S::f32s],
     grid: &Grid,
-    (index, panel): (usize, usize),
+    index: usize,
     lines: &mut [S::f32s],
-    output: &mut [f32],
+    planes: &mut [f32],
 ) {
     let columns = grid.columns;
     let line_len = 4 * columns;
-    let row = grid.rows.start + index;
-    let (sample, y) = (row / grid.a_sample, row % grid.a_sample * 4);
-    for part in 0..PANEL {
-        let first = (panel * PANEL + part) * S::F32_LANES;
-        if first >= conv.filters {
-            return;
-        }
+    let y = (grid.rows.start + index) % grid.a_sample * 4;
+    let parts = planes.chunks_mut(S::F32_LANES * conv.plane_len());
+    for (part, planes) in parts.enumerate().take(PANEL) {
         for column in 0..columns {
             let mut points = [simd.splat_f32s(0.0); 36];
             for (point, value) in points.iter_mut().enumerate() {
@@ -460,10 +637,7 @@ fn output_row<S: Simd, const PANEL: usize>(
             }
         }
         let lines: &[f32] = bytemuck::cast_slice(&lines[..4 * line_len]);
-        let plane_len = conv.out_height * conv.out_width;
-        let lanes = S::F32_LANES.min(conv.filters - first);
-        for lane in 0..lanes {
-            let plane = &mut output[(sample * conv.filters + first + lane) * plane_len..][..plane_len];
+        for (lane, plane) in planes.chunks_exact_mut(conv.plane_len()).enumerate() {
             let rows = plane[y * conv.out_width..].chunks_exact_mut(conv.out_width);
             for (row, line) in rows.zip(lines.chunks_exact(line_len * S::F32_LANES)) {
                 for (to, from) in row.iter_mut().zip(line.chunks_exact(S::F32_LANES)) {

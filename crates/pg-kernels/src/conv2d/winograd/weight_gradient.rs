@@ -1,10 +1,12 @@
 //! The weight gradient: G' [ (A dy A') * (B' d B) ] G, summed over all tiles.
 //!
-//! Rounds of tiles: their points are computed in parallel over blocks of channels, then multiplied and added up in
-//! parallel over points and blocks of channels. One sum is kept, so memory does not grow with the threads.
+//! Many tiles come in rounds: their points are computed in parallel over blocks of channels, then multiplied and added up
+//! in parallel over points and blocks of channels. One sum is kept, so memory does not grow with the threads. Of few tiles
+//! the points are all computed first, and then the gradients of one block of channels after the other, whose sums stay in
+//! the cache: of many filters they take more memory than the tiles.
 
-use super::transform::{GradientPoints, InputPoints, KernelGradient, Line, transform};
-use super::{Grid, POINTS, Planes, Winograd, has_few_registers, tile_points, with_vectors};
+use super::transform::{GradientPoints, InputPoints, KernelGradient, transform};
+use super::{Grid, POINTS, Planes, PointsTask, Winograd, has_few_registers, with_vectors};
 use pulp::{Simd, WithSimd, bytemuck};
 use rayon::prelude::*;
 use std::marker::PhantomData;
@@ -31,6 +33,14 @@ impl WithSimd for WeightGradient<'_> {
 
 impl WeightGradient<'_> {
     fn run<S: Simd, const PANEL: usize>(self, simd: S) {
+        if self.conv.tiles() < self.conv.filters {
+            self.by_blocks::<S, PANEL>(simd);
+        } else {
+            self.by_rounds::<S, PANEL>(simd);
+        }
+    }
+
+    fn by_rounds<S: Simd, const PANEL: usize>(self, simd: S) {
         let Self { conv, input, gradient, weight_gradient } = self;
         let zero = simd.splat_f32s(0.0);
         let columns = conv.tile_columns();
@@ -49,14 +59,6 @@ impl WeightGradient<'_> {
             let (u, scratch) = scratch.split_at_mut(lens[0]);
             let (d, sums) = scratch.split_at_mut(lens[1]);
             sums.par_chunks_mut(1 << 14).for_each(|sums| sums.fill(zero));
-            let planes = conv.input_planes();
-            let gradients = Planes {
-                channels: conv.filters,
-                height: conv.out_height,
-                width: conv.out_width,
-                pad_y: 0,
-                pad_x: 0,
-            };
             for start in (0..rows).step_by(rows_a_round) {
                 let grid = Grid {
                     rows: start..(start + rows_a_round).min(rows),
@@ -65,34 +67,7 @@ impl WeightGradient<'_> {
                     tiles,
                 };
                 let used = grid.rows.len() * columns;
-                u.par_chunks_mut(POINTS * tiles).enumerate().for_each(|(block, u)| {
-                    let (planes, grid, line) = (&planes, &grid, PhantomData::<InputPoints>);
-                    simd.vectorize(PointsTask::<S, _, 6> {
-                        simd,
-                        planes,
-                        images: input,
-                        block,
-                        grid,
-                        points: u,
-                        line,
-                    });
-                });
-                d.par_chunks_mut(POINTS * tiles).enumerate().for_each(|(block, d)| {
-                    if block * S::F32_LANES < conv.filters {
-                        let (planes, grid, line) = (&gradients, &grid, PhantomData::<GradientPoints>);
-                        simd.vectorize(PointsTask::<S, _, 4> {
-                            simd,
-                            planes,
-                            images: gradient,
-                            block,
-                            grid,
-                            points: d,
-                            line,
-                        });
-                    } else {
-                        d.fill(zero);
-                    }
-                });
+                points::<S>(simd, conv, (input, gradient), &grid, (&mut *u, &mut *d));
                 sums.par_chunks_mut(S::F32_LANES * filter_blocks).enumerate().for_each(|(index, sums)| {
                     let (point, block) = (index / blocks, index % blocks);
                     let (u, d) = (&*u, &*d);
@@ -113,28 +88,54 @@ impl WeightGradient<'_> {
             });
         });
     }
-}
 
-/// The points of the tiles of a block of channels.
-struct PointsTask<'a, S: Simd, L, const SIDE: usize> {
-    simd: S,
-    planes: &'a Planes,
-    images: &'a [f32],
-    block: usize,
-    grid: &'a Grid,
-    points: &'a mut [S::f32s],
-    line: PhantomData<L>,
-}
-
-impl<S: Simd, L: Line<SIDE, 6>, const SIDE: usize> pulp::NullaryFnOnce for PointsTask<'_, S, L, SIDE> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        let Self { simd, planes, images, block, grid, points, .. } = self;
-        let mut lines = vec![simd.splat_f32s(0.0); planes.lines_len(SIDE, grid.columns)];
-        tile_points::<S, L, SIDE>(simd, planes, images, block, grid, &mut lines, points);
+    fn by_blocks<S: Simd, const PANEL: usize>(self, simd: S) {
+        let Self { conv, input, gradient, weight_gradient } = self;
+        let blocks = conv.channels.div_ceil(S::F32_LANES);
+        let filter_blocks = conv.filters.div_ceil(S::F32_LANES).next_multiple_of(PANEL);
+        let (columns, a_sample) = (conv.tile_columns(), conv.tile_rows());
+        let tiles = conv.tiles();
+        let grid = Grid { rows: 0..conv.samples * a_sample, a_sample, columns, tiles };
+        with_vectors(simd, (blocks + filter_blocks) * POINTS * tiles, |scratch| {
+            let (u, d) = scratch.split_at_mut(blocks * POINTS * tiles);
+            points::<S>(simd, conv, (input, gradient), &grid, (&mut *u, &mut *d));
+            let (d, lanes) = (&*d, S::F32_LANES);
+            // Of each block of channels its kernels in every filter.
+            let mut kernels: Vec<Vec<&mut [f32]>> = Vec::new();
+            kernels.resize_with(blocks, || Vec::with_capacity(conv.filters));
+            for filter in weight_gradient.chunks_exact_mut(conv.channels * 9) {
+                for (block, part) in kernels.iter_mut().zip(filter.chunks_mut(lanes * 9)) {
+                    block.push(part);
+                }
+            }
+            kernels.into_par_iter().zip(u.par_chunks(POINTS * tiles)).for_each(|(kernels, u)| {
+                simd.vectorize(BlockTask::<S, PANEL> { simd, u, d, tiles, kernels });
+            });
+        });
     }
+}
+
+/// The points of the tiles of a grid: `u` of the input, `d` of the output's gradient, [channel block][point][tile][lane].
+fn points<S: Simd>(
+    simd: S,
+    conv: &Winograd,
+    (input, gradient): (&[f32], &[f32]),
+    grid: &Grid,
+    (u, d): (&mut [S::f32s], &mut [S::f32s]),
+) {
+    let (planes, gradients) = (&conv.input_planes(), &conv.output_planes());
+    u.par_chunks_mut(POINTS * grid.tiles).enumerate().for_each(|(block, points)| {
+        let (images, line) = (input, PhantomData::<InputPoints>);
+        simd.vectorize(PointsTask::<S, _, 6> { simd, planes, images, block, grid, points, line });
+    });
+    d.par_chunks_mut(POINTS * grid.tiles).enumerate().for_each(|(block, points)| {
+        if block * S::F32_LANES < conv.filters {
+            let (planes, images, line) = (gradients, gradient, PhantomData::<GradientPoints>);
+            simd.vectorize(PointsTask::<S, _, 4> { simd, planes, images, block, grid, points, line });
+        } else {
+            points.fill(simd.splat_f32s(0.0));
+        }
+    });
 }
 
 /// Adds U' D of one point and one block of channels.
@@ -153,30 +154,100 @@ impl<S: Simd, const PANEL: usize> pulp::NullaryFnOnce for SumTask<'_, S, PANEL> 
     #[inline(always)]
     fn call(self) {
         let Self { simd, u, d, point, tiles, sums } = self;
-        let values: &[f32] = bytemuck::cast_slice(u);
         let filter_blocks = sums.len() / S::F32_LANES;
         for filter in (0..filter_blocks).step_by(PANEL) {
             let d: [&[S::f32s]; PANEL] =
                 std::array::from_fn(|i| &d[((filter + i) * POINTS + point) * tiles..][..u.len()]);
             for lane in (0..S::F32_LANES).step_by(LANE_ROWS) {
-                let mut acc = [[simd.splat_f32s(0.0); PANEL]; LANE_ROWS];
-                for (tile, values) in values.chunks_exact(S::F32_LANES).enumerate() {
-                    let columns: [S::f32s; PANEL] = std::array::from_fn(|i| d[i][tile]);
-                    for (row, acc) in acc.iter_mut().enumerate() {
-                        let value = simd.splat_f32s(values[(lane + row).min(S::F32_LANES - 1)]);
-                        for (acc, &column) in acc.iter_mut().zip(&columns) {
-                            *acc = simd.mul_add_e_f32s(value, column, *acc);
-                        }
-                    }
-                }
-                for (row, acc) in acc.iter().enumerate().take(S::F32_LANES - lane) {
+                let products = lane_products(simd, u, &d, lane);
+                for (row, products) in products.iter().enumerate().take(S::F32_LANES - lane) {
                     let sums = &mut sums[(lane + row) * filter_blocks + filter..][..PANEL];
-                    for (sum, &acc) in sums.iter_mut().zip(acc) {
-                        *sum = simd.add_f32s(*sum, acc);
+                    for (sum, &product) in sums.iter_mut().zip(products) {
+                        *sum = simd.add_f32s(*sum, product);
                     }
                 }
             }
         }
+    }
+}
+
+/// Of `LANE_ROWS` channels from `lane` on: their sums over tiles of the products with a panel of filters.
+#[inline(always)]
+fn lane_products<S: Simd, const PANEL: usize>(
+    simd: S,
+    u: &[S::f32s],
+    d: &[&[S::f32s]; PANEL],
+    lane: usize,
+) -> [[S::f32s; PANEL]; LANE_ROWS] {
+    let values: &[f32] = bytemuck::cast_slice(u);
+    let mut acc = [[simd.splat_f32s(0.0); PANEL]; LANE_ROWS];
+    for (tile, values) in values.chunks_exact(S::F32_LANES).enumerate() {
+        let columns: [S::f32s; PANEL] = std::array::from_fn(|i| d[i][tile]);
+        for (row, acc) in acc.iter_mut().enumerate() {
+            let value = simd.splat_f32s(values[(lane + row).min(S::F32_LANES - 1)]);
+            for (acc, &column) in acc.iter_mut().zip(&columns) {
+                *acc = simd.mul_add_e_f32s(value, column, *acc);
+            }
+        }
+    }
+    acc
+}
+
+/// The gradients of all kernels of one block of channels.
+struct BlockTask<'a, S: Simd, const PANEL: usize> {
+    simd: S,
+    u: &'a [S::f32s],
+    d: &'a [S::f32s],
+    tiles: usize,
+    /// The block's kernels in each filter.
+    kernels: Vec<&'a mut [f32]>,
+}
+
+impl<S: Simd, const PANEL: usize> pulp::NullaryFnOnce for BlockTask<'_, S, PANEL> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { simd, u, d, tiles, mut kernels } = self;
+        // [point][lane][part]
+        let point_len = S::F32_LANES * PANEL;
+        let mut sums = vec![simd.splat_f32s(0.0); POINTS * point_len];
+        let panels = kernels.chunks_mut(PANEL * S::F32_LANES);
+        for (kernels, d) in panels.zip(d.chunks_exact(PANEL * POINTS * tiles)) {
+            for (point, sums) in sums.chunks_exact_mut(point_len).enumerate() {
+                let u = &u[point * tiles..][..tiles];
+                let d: [&[S::f32s]; PANEL] =
+                    std::array::from_fn(|i| &d[(i * POINTS + point) * tiles..][..tiles]);
+                for (rows, sums) in sums.chunks_mut(LANE_ROWS * PANEL).enumerate() {
+                    let products = lane_products(simd, u, &d, rows * LANE_ROWS);
+                    for (sum, &product) in sums.iter_mut().zip(products.as_flattened()) {
+                        *sum = product;
+                    }
+                }
+            }
+            for (part, kernels) in kernels.chunks_mut(S::F32_LANES).enumerate() {
+                let channels = kernels[0].len() / 9;
+                for channel in 0..channels {
+                    let mut points = [simd.splat_f32s(0.0); POINTS];
+                    for (value, sums) in points.iter_mut().zip(sums.chunks_exact(point_len)) {
+                        *value = sums[channel * PANEL + part];
+                    }
+                    let taps = transform::<S, KernelGradient, 6, 3>(simd, &points);
+                    for (lane, kernels) in kernels.iter_mut().enumerate() {
+                        write_taps::<S>(&taps, lane, &mut kernels[channel * 9..][..9]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One lane of the gradient of a kernel.
+#[inline(always)]
+fn write_taps<S: Simd>(taps: &[[S::f32s; 3]; 3], lane: usize, kernel: &mut [f32]) {
+    let taps: &[f32] = bytemuck::cast_slice(taps.as_flattened());
+    for (tap, to) in kernel.iter_mut().enumerate() {
+        *to = taps[tap * S::F32_LANES + lane];
     }
 }
 
@@ -203,11 +274,8 @@ impl<S: Simd> pulp::NullaryFnOnce for KernelGradientTask<'_, S> {
                 *value = sums[point * a_point + channel * filter_blocks + block];
             }
             let taps = transform::<S, KernelGradient, 6, 3>(simd, &points);
-            let taps: &[f32] = bytemuck::cast_slice(taps.as_flattened());
             for (lane, filter) in weight_gradient.chunks_exact_mut(conv.channels * 9).enumerate() {
-                for (tap, to) in filter[channel * 9..][..9].iter_mut().enumerate() {
-                    *to = taps[tap * S::F32_LANES + lane];
-                }
+                write_taps::<S>(&taps, lane, &mut filter[channel * 9..][..9]);
             }
         }
     }
