@@ -152,6 +152,12 @@ impl Conv2dGeometry {
         self.samples == 1 && self.groups == 1 && self.is_pointwise()
     }
 
+    /// So few positions that the samples are better multiplied together. Tests see both ways.
+    fn has_small_planes(&self) -> bool {
+        let small = if cfg!(test) { 16 } else { 128 };
+        self.samples > 1 && self.groups == 1 && self.positions() < small
+    }
+
     /// Elements of the columns matrix, where there is need of one.
     fn columns_len(&self) -> usize {
         if self.is_pointwise() { 0 } else { self.rows() * self.positions() }
@@ -274,10 +280,13 @@ mod tests {
     #[test]
     fn results_do_not_depend_on_the_number_of_threads() {
         let options = Conv2dOptions { padding: (1, 1), ..Default::default() };
-        // Stacked samples; parts of the batch, whose sums are added; several tasks of filters.
-        for (input, kernel) in
-            [([13, 5, 9, 9], [7, 5, 3, 3]), ([13, 2, 9, 9], [2, 2, 3, 3]), ([3, 2, 9, 9], [40, 2, 3, 3])]
-        {
+        // Stacked samples; parts of the batch, whose sums are added; several tasks of filters; small planes.
+        for (input, kernel) in [
+            ([13, 5, 9, 9], [7, 5, 3, 3]),
+            ([13, 2, 9, 9], [2, 2, 3, 3]),
+            ([3, 2, 9, 9], [40, 2, 3, 3]),
+            ([13, 5, 3, 3], [7, 5, 3, 3]),
+        ] {
             let g = Conv2dGeometry::new(input, kernel, options).unwrap();
             let x: Vec<f32> = numbers(g.input_len(), 4);
             let (dy, w) = (numbers(g.output_len(), 5), numbers(g.kernel_len(), 6));

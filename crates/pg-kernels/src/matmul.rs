@@ -1,6 +1,7 @@
 //! A checked face on the `gemm` crate: row-major matrices, on one thread where callers parallelise over samples, else on all.
 
 use gemm::Parallelism;
+use std::ops::Range;
 
 mod sealed {
     pub trait Sealed {}
@@ -87,6 +88,12 @@ impl<'a, T> Matrix<'a, T> {
         Self { data: &self.data[first * self.row_stride..], rows: count, ..self }
     }
 
+    /// The columns of a range.
+    pub(crate) fn some_columns(self, range: Range<usize>) -> Self {
+        assert!(range.end <= self.cols, "columns {range:?} of {}", self.cols);
+        Self { data: &self.data[range.start * self.col_stride..], cols: range.len(), ..self }
+    }
+
     pub(crate) fn transposed(self) -> Self {
         Self {
             rows: self.cols,
@@ -100,17 +107,34 @@ impl<'a, T> Matrix<'a, T> {
 
 /// `out = a b`, or `out += a b` if `accumulate`; `out` is row-major.
 pub(crate) fn matmul<T: Float>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, accumulate: bool) {
-    multiply(out, a, b, accumulate, Parallelism::None);
+    assert_eq!(Some(out.len()), a.rows.checked_mul(b.cols), "output of {} x {}", a.rows, b.cols);
+    multiply(out, b.cols, a, b, accumulate, Parallelism::None);
+}
+
+/// `a b`, written to the columns from `first` on of the row-major `out`, which has `columns` of them.
+pub(crate) fn matmul_to_columns<T: Float>(
+    out: &mut [T],
+    columns: usize,
+    first: usize,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+) {
+    assert_eq!(Some(out.len()), a.rows.checked_mul(columns), "output of {} x {columns}", a.rows);
+    assert!(first + b.cols <= columns, "columns {first} to {} of {columns}", first + b.cols);
+    multiply(&mut out[first..], columns, a, b, false, Parallelism::None);
 }
 
 /// `out = a b`, on all threads of the pool.
 pub(crate) fn matmul_on_all_threads<T: Float>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
-    multiply(out, a, b, false, Parallelism::Rayon(rayon::current_num_threads()));
+    assert_eq!(Some(out.len()), a.rows.checked_mul(b.cols), "output of {} x {}", a.rows, b.cols);
+    multiply(out, b.cols, a, b, false, Parallelism::Rayon(rayon::current_num_threads()));
 }
 
+/// `out_stride` is the distance between rows of `out`.
 #[allow(unsafe_code, reason = "gemm takes pointers")]
 fn multiply<T: Float>(
     out: &mut [T],
+    out_stride: usize,
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
     accumulate: bool,
@@ -118,8 +142,8 @@ fn multiply<T: Float>(
 ) {
     let (m, k, n) = (a.rows, a.cols, b.cols);
     assert_eq!(k, b.rows, "inner sizes");
-    assert_eq!(Some(out.len()), m.checked_mul(n), "output of {m} x {n}");
-    // SAFETY: the asserts here, in `Matrix::new` and in `Matrix::some_rows` keep every index (row * row_stride + col *
+    assert!(n <= out_stride && (m == 0 || (m - 1) * out_stride + n <= out.len()), "output of {m} x {n}");
+    // SAFETY: the asserts here, in `Matrix::new`, `some_rows` and `some_columns` keep every index (row * row_stride + col *
     // col_stride) inside its slice; `out` is borrowed mutably and so overlaps neither input; T is f32 or f64 (`Float` is
     // sealed).
     unsafe {
@@ -129,7 +153,7 @@ fn multiply<T: Float>(
             k,
             out.as_mut_ptr(),
             1,
-            n as isize,
+            out_stride as isize,
             accumulate,
             a.data.as_ptr(),
             a.col_stride as isize,

@@ -10,12 +10,14 @@
 //!   weight gradient    weight (out x R) +=  gradient (out x P) columns^T (P x R)
 //! ```
 //!
-//! Samples run in parallel; of a single one, whose columns are its input, the rows of the product. The weight gradient, which sums over them, runs in parts of the samples, or over filters
-//! where the kernel is too large for several sums.
+//! Samples run in parallel, and of each the columns of a few output lines are gathered at a time. Of a single sample whose
+//! columns are its input the rows of the product run in parallel, and so they do of small images, whose columns stand side
+//! by side. The weight gradient, which sums over samples, runs in parts of them, or over filters where the kernel is too
+//! large for several sums.
 
 use super::Conv2dGeometry;
 use crate::geometry::Axis;
-use crate::matmul::{Float, Matrix, matmul};
+use crate::matmul::{Float, Matrix, matmul, matmul_to_columns};
 use crate::scratch::with_scratch;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -32,19 +34,51 @@ pub(super) fn forward<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], o
             },
         );
     }
+    if g.has_small_planes() {
+        let samples = samples_to_stack(g);
+        return output
+            .chunks_mut(samples * g.out_channels * positions)
+            .zip(input.chunks(samples * g.channels * g.in_plane()))
+            .for_each(|(output, input)| forward_stacked(g, input, weight, output));
+    }
     output
         .par_chunks_mut(g.out_channels * positions)
         .zip(input.par_chunks(g.channels * g.in_plane()))
         .for_each(|(output, input)| {
-            with_scratch(g.columns_len(), |scratch| {
-                for_each_group(g, input, scratch, |group, columns| {
-                    let weight = group_slice(weight, g.group_out() * rows, group);
-                    let output = group_slice_mut(output, g.group_out() * positions, group);
-                    let weight = Matrix::new(weight, g.group_out(), rows);
-                    matmul(output, weight, Matrix::new(columns, rows, positions), false);
+            for group in 0..g.groups {
+                let weight =
+                    Matrix::new(group_slice(weight, g.group_out() * rows, group), g.group_out(), rows);
+                let input = group_slice(input, g.group_in() * g.in_plane(), group);
+                let output = group_slice_mut(output, g.group_out() * positions, group);
+                for_each_block(g, input, |block, columns| {
+                    matmul_to_columns(output, positions, block.start, weight, columns);
                 });
-            });
+            }
         });
+}
+
+/// Some samples side by side: few columns of each would leave most of a product's time to the reading of the weights.
+fn forward_stacked<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], output: &mut [T]) {
+    let (rows, out_len) = (g.rows(), g.out_channels * g.positions());
+    let k = output.len() / g.out_channels;
+    with_scratch((rows + g.out_channels) * k, |scratch: &mut [T]| {
+        let (columns, stacked) = scratch.split_at_mut(rows * k);
+        stack_columns(g, 0, input, columns);
+        let columns = Matrix::new(columns, rows, k);
+        let filters = g.out_channels.div_ceil(PARTS);
+        stacked.par_chunks_mut(filters * k).zip(weight.par_chunks(filters * rows)).for_each(
+            |(stacked, weight)| {
+                matmul(stacked, Matrix::new(weight, weight.len() / rows, rows), columns, false);
+            },
+        );
+        let stacked = &*stacked;
+        output.par_chunks_mut(out_len).enumerate().for_each(|(sample, output)| {
+            let planes = output.chunks_exact_mut(g.positions());
+            for (to, from) in planes.zip(rows_of_sample(g, stacked, k, sample)) {
+                to.copy_from_slice(from);
+            }
+        });
+    });
 }
 
 /// `input_gradient` (n, channels, h, w) of `gradient` (n, out, oh, ow).
@@ -63,6 +97,13 @@ pub(super) fn input_gradient<T: Float>(
             matmul(target, weight, Matrix::new(gradient, g.out_channels, positions), false);
         });
     }
+    if g.has_small_planes() {
+        let samples = samples_to_stack(g);
+        return input_gradient
+            .chunks_mut(samples * g.channels * g.in_plane())
+            .zip(gradient.chunks(samples * g.out_channels * positions))
+            .for_each(|(target, gradient)| input_gradient_stacked(g, gradient, weight, target));
+    }
     input_gradient
         .par_chunks_mut(g.channels * g.in_plane())
         .zip(gradient.par_chunks(g.out_channels * positions))
@@ -78,18 +119,56 @@ pub(super) fn input_gradient<T: Float>(
                         matmul(target, weight, gradient, false);
                     } else {
                         matmul(scratch, weight, gradient, false);
-                        target.fill(T::default());
-                        add_columns(g, scratch, target);
+                        add_columns(g, scratch.chunks_exact(positions), target);
                     }
                 }
             });
         });
 }
 
-/// Elements that the weight gradient stacks at a time; so few in tests that they see several rounds.
+/// As [`forward_stacked`].
+fn input_gradient_stacked<T: Float>(g: &Conv2dGeometry, gradient: &[T], weight: &[T], target: &mut [T]) {
+    let (rows, in_len) = (g.rows(), g.channels * g.in_plane());
+    let k = gradient.len() / g.out_channels;
+    with_scratch((rows + g.out_channels) * k, |scratch: &mut [T]| {
+        let (columns, stacked) = scratch.split_at_mut(rows * k);
+        stack(g, 0, gradient, stacked);
+        let stacked = Matrix::new(stacked, g.out_channels, k);
+        let weight = Matrix::new(weight, g.out_channels, rows).transposed();
+        let rows_a_part = rows.div_ceil(PARTS);
+        columns.par_chunks_mut(rows_a_part * k).enumerate().for_each(|(part, columns)| {
+            let weight = weight.some_rows(part * rows_a_part, columns.len() / k);
+            matmul(columns, weight, stacked, false);
+        });
+        let columns = &*columns;
+        target.par_chunks_mut(in_len).enumerate().for_each(|(sample, target)| {
+            add_columns(g, rows_of_sample(g, columns, k, sample), target);
+        });
+    });
+}
+
+/// As many samples as fit, and no more than there are: a product of lengths must not overflow.
+fn samples_to_stack(g: &Conv2dGeometry) -> usize {
+    (STACKED / ((g.rows() + g.group_out()) * g.positions())).clamp(1, g.samples)
+}
+
+/// The rows of one sample in a matrix of samples side by side, of `k` columns.
+fn rows_of_sample<'a, T>(
+    g: &Conv2dGeometry,
+    stacked: &'a [T],
+    k: usize,
+    sample: usize,
+) -> impl Iterator<Item = &'a [T]> {
+    let positions = g.positions();
+    stacked.chunks_exact(k).map(move |row| &row[sample * positions..][..positions])
+}
+
+/// Elements that are stacked at a time; so few in tests that they see several rounds.
 const STACKED: usize = if cfg!(test) { 400 } else { 1 << 22 };
 /// Elements of a kernel that is summed in parts at once: of larger ones, one sum is kept.
-const SMALL_KERNEL: usize = if cfg!(test) { 40 } else { 1 << 18 };
+const SMALL_KERNEL: usize = if cfg!(test) { 40 } else { (1 << 18) - 1 };
+/// Elements of the columns that are gathered at a time: they stay in the cache.
+const GATHERED: usize = if cfg!(test) { 100 } else { 1 << 18 };
 /// Parts that the sum over samples is cut into, or the product of a single one.
 const PARTS: usize = 8;
 
@@ -136,8 +215,8 @@ fn sum_samples<T: Float>(
 ) {
     let (rows, positions) = (g.rows(), g.positions());
     let (in_len, out_len) = (g.channels * g.in_plane(), g.out_channels * positions);
-    // No more than there are: a product of lengths must not overflow.
-    let samples = (STACKED / ((rows + g.group_out()) * positions)).clamp(1, input.len() / in_len);
+    let stands_alone = g.is_pointwise() && !g.has_small_planes();
+    let samples = if stands_alone { 1 } else { samples_to_stack(g).min(input.len() / in_len) };
     for (group, sum) in weight_gradient.chunks_exact_mut(g.group_out() * rows).enumerate() {
         let rounds = input.chunks(samples * in_len).zip(gradient.chunks(samples * out_len));
         for (round, (input, gradient)) in rounds.enumerate() {
@@ -152,6 +231,14 @@ fn sum_samples<T: Float>(
             if input.len() == in_len && g.is_pointwise() {
                 let input = group_slice(input, g.group_in() * g.in_plane(), group);
                 add_product(group_slice(gradient, g.group_out() * positions, group), input);
+            } else if input.len() == in_len && filters_a_task >= g.group_out() {
+                let input = group_slice(input, g.group_in() * g.in_plane(), group);
+                let gradient = group_slice(gradient, g.group_out() * positions, group);
+                let gradient = Matrix::new(gradient, g.group_out(), positions);
+                for_each_block(g, input, |block, columns| {
+                    let gradient = gradient.some_columns(block.clone());
+                    matmul(sum, gradient, columns.transposed(), round > 0 || block.start > 0);
+                });
             } else {
                 with_scratch((g.group_out() + rows) * k, |scratch| {
                     let (gradients, columns) = scratch.split_at_mut(g.group_out() * k);
@@ -185,7 +272,7 @@ fn stack_columns<T: Float>(g: &Conv2dGeometry, group: usize, input: &[T], column
             for (sample, row) in row.chunks_exact_mut(g.positions()).enumerate() {
                 let plane =
                     group_slice(input, g.in_plane(), sample * g.channels + group * g.group_in() + channel);
-                gather_tap(g, plane, tap / g.x.window, tap % g.x.window, row);
+                gather_tap(g, plane, tap / g.x.window, tap % g.x.window, 0..g.y.output, row);
             }
         }
     });
@@ -199,37 +286,45 @@ fn group_slice_mut<T>(data: &mut [T], len: usize, group: usize) -> &mut [T] {
     &mut data[group * len..(group + 1) * len]
 }
 
-/// Calls `f(group, columns)` for each group of one sample.
-fn for_each_group<T: Float>(
-    g: &Conv2dGeometry,
-    input: &[T],
-    scratch: &mut [T],
-    mut f: impl FnMut(usize, &[T]),
-) {
-    for group in 0..g.groups {
-        let input = group_slice(input, g.group_in() * g.in_plane(), group);
-        if g.is_pointwise() {
-            f(group, input);
-        } else {
-            gather_columns(g, input, scratch);
-            f(group, scratch);
-        }
+/// Calls `f(positions, columns)` for some output lines of one sample and group after the other.
+fn for_each_block<T: Float>(g: &Conv2dGeometry, input: &[T], mut f: impl FnMut(Range<usize>, Matrix<'_, T>)) {
+    let rows = g.rows();
+    if g.is_pointwise() {
+        return f(0..g.positions(), Matrix::new(input, rows, g.positions()));
     }
+    let lines_a_block = (GATHERED / (rows * g.x.output)).clamp(1, g.y.output);
+    with_scratch(rows * lines_a_block * g.x.output, |scratch| {
+        for start in (0..g.y.output).step_by(lines_a_block) {
+            let lines = start..(start + lines_a_block).min(g.y.output);
+            let columns = &mut scratch[..rows * lines.len() * g.x.output];
+            gather_columns(g, input, lines.clone(), columns);
+            let columns = Matrix::new(columns, rows, lines.len() * g.x.output);
+            f(lines.start * g.x.output..lines.end * g.x.output, columns);
+        }
+    });
 }
 
-/// im2col: row (channel, ky, kx) of `columns` is the input shifted by that window element, 0 in the padding.
-fn gather_columns<T: Float>(g: &Conv2dGeometry, input: &[T], columns: &mut [T]) {
+/// im2col of some output lines: row (channel, ky, kx) of `columns` is the input shifted by that window element, 0 in the
+/// padding.
+fn gather_columns<T: Float>(g: &Conv2dGeometry, input: &[T], lines: Range<usize>, columns: &mut [T]) {
     let taps = g.y.window * g.x.window;
-    for (row, columns) in columns.chunks_exact_mut(g.positions()).enumerate() {
+    for (row, columns) in columns.chunks_exact_mut(lines.len() * g.x.output).enumerate() {
         let plane = group_slice(input, g.in_plane(), row / taps);
-        gather_tap(g, plane, row % taps / g.x.window, row % g.x.window, columns);
+        gather_tap(g, plane, row % taps / g.x.window, row % g.x.window, lines.clone(), columns);
     }
 }
 
 /// One row of the columns.
-fn gather_tap<T: Float>(g: &Conv2dGeometry, plane: &[T], ky: usize, kx: usize, row: &mut [T]) {
+fn gather_tap<T: Float>(
+    g: &Conv2dGeometry,
+    plane: &[T],
+    ky: usize,
+    kx: usize,
+    lines: Range<usize>,
+    row: &mut [T],
+) {
     let reach = Reach::of(&g.x, kx);
-    for (oy, line) in row.chunks_exact_mut(g.x.output).enumerate() {
+    for (oy, line) in lines.zip(row.chunks_exact_mut(g.x.output)) {
         match g.y.source(oy, ky) {
             None => line.fill(T::default()),
             Some(iy) => gather_line(&reach, g.x.stride, &plane[iy * g.x.input..][..g.x.input], line),
@@ -254,14 +349,18 @@ fn gather_line<T: Float>(reach: &Reach, stride: usize, source: &[T], line: &mut 
     }
 }
 
-/// col2im: the transpose of [`gather_columns`], added to `output`.
-fn add_columns<T: Float>(g: &Conv2dGeometry, columns: &[T], output: &mut [T]) {
-    let mut lines = columns.chunks_exact(g.x.output);
+/// col2im: the transpose of [`gather_columns`], of all lines, each row of the columns in its turn.
+fn add_columns<'a, T: Float>(
+    g: &Conv2dGeometry,
+    mut columns: impl Iterator<Item = &'a [T]>,
+    output: &mut [T],
+) {
     for plane in output.chunks_exact_mut(g.in_plane()) {
+        plane.fill(T::default());
         for ky in 0..g.y.window {
-            for kx in 0..g.x.window {
+            for (kx, row) in (0..g.x.window).zip(columns.by_ref()) {
                 let reach = Reach::of(&g.x, kx);
-                for (oy, line) in (0..g.y.output).zip(lines.by_ref()) {
+                for (oy, line) in row.chunks_exact(g.x.output).enumerate() {
                     if let Some(iy) = g.y.source(oy, ky) {
                         add_line(&reach, g.x.stride, line, &mut plane[iy * g.x.input..][..g.x.input]);
                     }

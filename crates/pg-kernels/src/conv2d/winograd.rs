@@ -686,6 +686,9 @@ mod tests {
             [6, 16, 50, 30, 29, 1, 1],
             [9, 33, 64, 28, 28, 1, 1],
             [3, 50, 70, 25, 31, 1, 1],
+            // Fewer tiles than filters, in two blocks and in one.
+            [8, 50, 130, 14, 14, 1, 1],
+            [8, 130, 140, 7, 7, 1, 1],
         ] {
             let g = geometry(shape);
             assert!(Winograd::forward(&g).is_some(), "{shape:?}");
@@ -694,7 +697,7 @@ mod tests {
                 assert!(error < 2e-5, "{shape:?}: {error}");
             }
         }
-        assert_eq!(tiled_input_gradients, 3, "of small images im2col makes them");
+        assert_eq!(tiled_input_gradients, 5, "of small images im2col makes them");
     }
 
     /// Output and weight gradient on vectors of one kind.
@@ -712,23 +715,25 @@ mod tests {
     /// What other processors run.
     #[test]
     fn narrower_vectors_give_the_same_up_to_rounding() {
-        let g = geometry([9, 33, 64, 28, 28, 1, 1]);
-        let (y, dw) = passes_on(pulp::Scalar, &g);
-        let near =
-            |a: &[f32], b: &[f32], scale: f32| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4 * scale);
-        let (widest, widest_dw) = {
-            let (x, w, dy) =
-                (numbers(g.input_len(), 1), numbers(g.kernel_len(), 2), numbers(g.output_len(), 3));
-            let (mut y, mut dw) = (dy.clone(), w.clone());
-            forward(&g, &x, &w, &mut y);
-            weight_gradient(&g, &x, &dy, &mut dw);
-            (y, dw)
-        };
-        assert!(near(&y, &widest, 20.0) && near(&dw, &widest_dw, 100.0));
-        #[cfg(target_arch = "x86_64")]
-        if let Some(simd) = pulp::x86::V3::try_new() {
-            let (y, dw) = passes_on(simd, &g);
+        for shape in [[9, 33, 64, 28, 28, 1, 1], [5, 33, 130, 14, 14, 1, 1]] {
+            let g = geometry(shape);
+            let (y, dw) = passes_on(pulp::Scalar, &g);
+            let near =
+                |a: &[f32], b: &[f32], scale: f32| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4 * scale);
+            let (widest, widest_dw) = {
+                let (x, w, dy) =
+                    (numbers(g.input_len(), 1), numbers(g.kernel_len(), 2), numbers(g.output_len(), 3));
+                let (mut y, mut dw) = (dy.clone(), w.clone());
+                forward(&g, &x, &w, &mut y);
+                weight_gradient(&g, &x, &dy, &mut dw);
+                (y, dw)
+            };
             assert!(near(&y, &widest, 20.0) && near(&dw, &widest_dw, 100.0));
+            #[cfg(target_arch = "x86_64")]
+            if let Some(simd) = pulp::x86::V3::try_new() {
+                let (y, dw) = passes_on(simd, &g);
+                assert!(near(&y, &widest, 20.0) && near(&dw, &widest_dw, 100.0));
+            }
         }
     }
 
@@ -751,10 +756,12 @@ mod tests {
 
     #[test]
     fn results_do_not_depend_on_the_number_of_threads() {
-        let g = geometry([9, 50, 64, 28, 28, 1, 1]);
-        let (x, w, dy) =
-            (numbers::<f32>(g.input_len(), 1), numbers(g.kernel_len(), 2), numbers(g.output_len(), 3));
-        let [one, four] = on_one_and_four_threads(|| all_passes(&g, &x, &w, &dy));
-        assert!(one == four);
+        for shape in [[9, 50, 64, 28, 28, 1, 1], [9, 50, 150, 14, 14, 1, 1]] {
+            let g = geometry(shape);
+            let (x, w, dy) =
+                (numbers::<f32>(g.input_len(), 1), numbers(g.kernel_len(), 2), numbers(g.output_len(), 3));
+            let [one, four] = on_one_and_four_threads(|| all_passes(&g, &x, &w, &dy));
+            assert!(one == four, "{shape:?}");
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! the cache: of many filters they take more memory than the tiles.
 
 use super::transform::{GradientPoints, InputPoints, KernelGradient, transform};
-use super::{Grid, POINTS, Planes, PointsTask, Winograd, has_few_registers, with_vectors};
+use super::{Grid, POINTS, PointsTask, Winograd, has_few_registers, with_vectors};
 use pulp::{Simd, WithSimd, bytemuck};
 use rayon::prelude::*;
 use std::marker::PhantomData;
