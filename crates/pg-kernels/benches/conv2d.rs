@@ -32,20 +32,19 @@ fn convolutions(criterion: &mut Criterion) {
         let kernel = [filters, channels, window, window];
         let Ok(g) = Conv2dGeometry::new([8, channels, side, side], kernel, options) else { continue };
         let (x, w, dy) = (numbers(g.input_len()), numbers(g.kernel_len()), numbers(g.output_len()));
-        let (mut dx, mut dw, mut y) = (x.clone(), w.clone(), dy.clone());
         let mut group = criterion.benchmark_group("conv2d");
         group.sample_size(10);
         let products = g.output_len() * channels * window * window;
         group.throughput(Throughput::Elements(2 * products as u64));
         let name = format!("{channels}x{side} to {filters}, {window}x{window}/{stride}");
         group.bench_function(BenchmarkId::new("forward", &name), |b| {
-            b.iter(|| conv2d::forward(&g, black_box(&x), &w, &mut y));
+            b.iter(|| conv2d::forward(&g, black_box(&x), &w));
         });
         group.bench_function(BenchmarkId::new("input gradient", &name), |b| {
-            b.iter(|| conv2d::input_gradient(&g, black_box(&dy), &w, &mut dx));
+            b.iter(|| conv2d::input_gradient(&g, black_box(&dy), &w));
         });
         group.bench_function(BenchmarkId::new("weight gradient", &name), |b| {
-            b.iter(|| conv2d::weight_gradient(&g, black_box(&x), &dy, &mut dw));
+            b.iter(|| conv2d::weight_gradient(&g, black_box(&x), &dy));
         });
     }
 }

@@ -15,26 +15,25 @@ fn normalisation(criterion: &mut Criterion) {
     let Ok(g) = ChannelGeometry::new(&SHAPE) else { return };
     let (n, c) = (g.elements(), g.channels());
     let (x, dy, v, w, b) = (numbers(n, 1), numbers(n, 2), numbers(n, 3), numbers(c, 4), numbers(c, 5));
-    let (mut out, mut other) = (zeros::<f32>(n), zeros::<f32>(n));
     let moments = Moments::new(&g, &x, 1e-5);
     let mut group = criterion.benchmark_group("batch_norm");
     group.sample_size(10).throughput(Throughput::Elements(n as u64));
     group.bench_function("moments", |bench| bench.iter(|| Moments::new(&g, black_box(&x), 1e-5)));
     group.bench_function("forward", |bench| {
-        bench.iter(|| batch_norm::forward(&g, &moments, black_box(&x), &w, &b, &mut out));
+        bench.iter(|| batch_norm::forward(&g, &moments, black_box(&x), &w, &b));
     });
     group.bench_function("forward and rectifier", |bench| {
-        bench.iter(|| batch_norm::forward_relu(&g, &moments, black_box(&x), &w, &b, None, &mut out));
+        bench.iter(|| batch_norm::forward_relu(&g, &moments, black_box(&x), &w, &b, None));
     });
     group.bench_function("forward, shortcut and rectifier", |bench| {
-        bench.iter(|| batch_norm::forward_relu(&g, &moments, black_box(&x), &w, &b, Some(&v), &mut out));
+        bench.iter(|| batch_norm::forward_relu(&g, &moments, black_box(&x), &w, &b, Some(&v)));
     });
     group.bench_function("input gradient", |bench| {
-        bench.iter(|| batch_norm::input_gradient(&g, &moments, [black_box(&x), &w, &dy], &mut out));
+        bench.iter(|| batch_norm::input_gradient(&g, &moments, [black_box(&x), &w, &dy]));
     });
     group.bench_function("second derivative", |bench| {
         let numbers = [&x[..], &w, &dy, &v];
-        bench.iter(|| batch_norm::second(&g, &moments, black_box(numbers), &mut out, &mut other));
+        bench.iter(|| batch_norm::second(&g, &moments, black_box(numbers)));
     });
 }
 
@@ -42,7 +41,6 @@ fn others(criterion: &mut Criterion) {
     let Ok(g) = ChannelGeometry::new(&SHAPE) else { return };
     let (n, c) = (g.elements(), g.channels());
     let (x, y, bias) = (numbers(n, 1), numbers(n, 2), numbers(c, 3));
-    let mut out = zeros::<f32>(n);
     let mut group = criterion.benchmark_group("elements");
     group.sample_size(10).throughput(Throughput::Elements(n as u64));
     group.bench_function("zeros", |bench| bench.iter(|| zeros::<f32>(n)));
@@ -53,10 +51,10 @@ fn others(criterion: &mut Criterion) {
         bench.iter(|| elementwise::map2(black_box(&x), &y, |x, y| x + y));
     });
     group.bench_function("bias", |bench| {
-        bench.iter(|| channels::shift(&g, black_box(&x), &bias, &mut out));
+        bench.iter(|| channels::shift(&g, black_box(&x), &bias));
     });
     group.bench_function("sum of each channel", |bench| {
-        bench.iter(|| channels::sum(&g, black_box(&x), &mut out[..c]));
+        bench.iter(|| channels::sum(&g, black_box(&x)));
     });
     let options = Pool2dOptions { kernel_size: (3, 3), stride: (2, 2), padding: (1, 1) };
     let Ok(pool) = Pool2dGeometry::new(SHAPE, options) else { return };

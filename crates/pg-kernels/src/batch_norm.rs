@@ -61,7 +61,7 @@ impl Moments {
     }
 }
 
-/// `y` = w z + b.
+/// y = w z + b.
 ///
 /// # Panics
 /// As all functions of this module, if a slice has not the elements of the geometry, or of its channels.
@@ -71,16 +71,15 @@ pub fn forward<T: Float>(
     x: &[T],
     weight: &[T],
     bias: &[T],
-    y: &mut [T],
-) {
-    g.check(&[x.len(), y.len()], &[weight.len(), bias.len(), moments.mean.len()]);
-    map_lines(g, [x], y, |channel| {
+) -> Vec<T> {
+    g.check(&[x.len()], &[weight.len(), bias.len(), moments.mean.len()]);
+    map_lines(g, [x], |channel| {
         let affine = affine(moments, channel, weight, bias);
         move |[x]| affine(x)
-    });
+    })
 }
 
-/// `y` = max(0, w z + b), or with a shortcut s max(0, w z + b + s).
+/// y = max(0, w z + b), or with a shortcut s max(0, w z + b + s).
 pub fn forward_relu<T: Float>(
     g: &ChannelGeometry,
     moments: &Moments,
@@ -88,16 +87,15 @@ pub fn forward_relu<T: Float>(
     weight: &[T],
     bias: &[T],
     shortcut: Option<&[T]>,
-    y: &mut [T],
-) {
+) -> Vec<T> {
     let added = shortcut.map_or(x.len(), <[T]>::len);
-    g.check(&[x.len(), y.len(), added], &[weight.len(), bias.len(), moments.mean.len()]);
+    g.check(&[x.len(), added], &[weight.len(), bias.len(), moments.mean.len()]);
     match shortcut {
-        None => map_lines(g, [x], y, |channel| {
+        None => map_lines(g, [x], |channel| {
             let affine = affine(moments, channel, weight, bias);
             move |[x]| rectify(affine(x))
         }),
-        Some(shortcut) => map_lines(g, [x, shortcut], y, |channel| {
+        Some(shortcut) => map_lines(g, [x, shortcut], |channel| {
             let affine = affine(moments, channel, weight, bias);
             move |[x, shortcut]| rectify(affine(x) + shortcut)
         }),
@@ -120,14 +118,13 @@ fn rectify(x: f64) -> f64 {
     if x <= 0.0 { 0.0 } else { x }
 }
 
-/// `dx` of `dy`; returns the gradients of weight and bias.
+/// The gradients by x, weight and bias, of `dy`.
 pub fn input_gradient<T: Float>(
     g: &ChannelGeometry,
     moments: &Moments,
     [x, weight, dy]: [&[T]; 3],
-    dx: &mut [T],
-) -> (Vec<T>, Vec<T>) {
-    g.check(&[x.len(), dy.len(), dx.len()], &[weight.len(), moments.mean.len()]);
+) -> [Vec<T>; 3] {
+    g.check(&[x.len(), dy.len()], &[weight.len(), moments.mean.len()]);
     let count = g.count() as f64;
     let totals = sums(g, |channel, line| {
         let mean = moments.mean[channel];
@@ -135,26 +132,23 @@ pub fn input_gradient<T: Float>(
     });
     let totals: Vec<[f64; 2]> =
         totals.into_iter().zip(&moments.inverse_deviation).map(|([dy, dy_x], r)| [dy, dy_x * r]).collect();
-    map_lines(g, [x, dy], dx, |channel| {
+    let dx = map_lines(g, [x, dy], |channel| {
         let (mean, r) = (moments.mean[channel], moments.inverse_deviation[channel]);
         let ([dy_mean, dy_z], scale) = (totals[channel].map(|sum| sum / count), weight[channel].into() * r);
         let (of_x, constant) = (-scale * dy_z * r, -scale * dy_mean);
         move |[x, dy]| scale * dy + of_x * (x - mean) + constant
     });
-    (totals.iter().map(|t| T::from_f64(t[1])).collect(), totals.iter().map(|t| T::from_f64(t[0])).collect())
+    let [db, dw] = [0, 1].map(|i| totals.iter().map(|sums| T::from_f64(sums[i])).collect());
+    [dx, dw, db]
 }
 
-/// The gradient of sum(`v` dx), of which `dx` is that of `dy`: writes that by `x` and that by `dy`, returns that by the
-/// weight.
+/// The gradients of sum(`v` dx), where dx is that of `dy`, by x, weight and `dy`.
 pub fn second<T: Float>(
     g: &ChannelGeometry,
     moments: &Moments,
     [x, weight, dy, v]: [&[T]; 4],
-    by_x: &mut [T],
-    by_dy: &mut [T],
-) -> Vec<T> {
-    let of_all = [x.len(), dy.len(), v.len(), by_x.len(), by_dy.len()];
-    g.check(&of_all, &[weight.len(), moments.mean.len()]);
+) -> [Vec<T>; 3] {
+    g.check(&[x.len(), dy.len(), v.len()], &[weight.len(), moments.mean.len()]);
     let count = g.count() as f64;
     let totals = sums(g, |channel, line| {
         let mean = moments.mean[channel];
@@ -170,7 +164,7 @@ pub fn second<T: Float>(
         .collect();
     let correlation = |[dy, v, dy_z, v_z, dy_v]: [f64; 5]| dy_v - dy * v - dy_z * v_z;
     // Both are linear in x - m, v and dy, with factors of the channel.
-    map_lines_to_two(g, [x, dy, v], [by_x, by_dy], |channel| {
+    let [by_x, by_dy] = map_lines_to_two(g, [x, dy, v], |channel| {
         let (mean, r) = (moments.mean[channel], moments.inverse_deviation[channel]);
         let [dy_mean, v_mean, dy_z, v_z, _] = means[channel];
         let w_r = weight[channel].into() * r;
@@ -188,7 +182,7 @@ pub fn second<T: Float>(
         }
     });
     let by_weight = |(&means, r): (&[f64; 5], &f64)| T::from_f64(r * count * correlation(means));
-    means.iter().zip(&moments.inverse_deviation).map(by_weight).collect()
+    [by_x, means.iter().zip(&moments.inverse_deviation).map(by_weight).collect(), by_dy]
 }
 
 #[cfg(test)]
@@ -207,10 +201,7 @@ mod tests {
 
     impl Case {
         fn y(&self, x: &[f64], weight: &[f64]) -> Vec<f64> {
-            let (g, mut y) = (&self.g, vec![0.0; x.len()]);
-            let moments = Moments::new(g, x, 1e-2);
-            forward(g, &moments, x, weight, &BIAS, &mut y);
-            y
+            forward(&self.g, &Moments::new(&self.g, x, 1e-2), x, weight, &BIAS)
         }
 
         /// sum(dy y): its gradient by x is dx.
@@ -221,8 +212,7 @@ mod tests {
 
         /// sum(v dx).
         fn second(&self, x: &[f64], weight: &[f64], dy: &[f64]) -> f64 {
-            let mut dx = vec![0.0; x.len()];
-            input_gradient(&self.g, &Moments::new(&self.g, x, 1e-2), [x, weight, dy], &mut dx);
+            let [dx, ..] = input_gradient(&self.g, &Moments::new(&self.g, x, 1e-2), [x, weight, dy]);
             dx.iter().zip(&self.v).map(|(dx, v)| dx * v).sum()
         }
     }
@@ -247,12 +237,10 @@ mod tests {
         let case = Case { g, weight: vec![0.7, -1.2, 0.4], dy: numbers(n, 2), v: numbers(n, 3) };
         let x = numbers(n, 1);
         let moments = Moments::new(&g, &x, 1e-2);
-        let mut dx = vec![0.0; n];
-        let (dw, _) = input_gradient(&g, &moments, [&x, &case.weight, &case.dy], &mut dx);
+        let [dx, dw, _] = input_gradient(&g, &moments, [&x, &case.weight, &case.dy]);
         assert_close(&dx, &central(&x, |x| case.first(x, &case.weight)), 1e-7);
         assert_close(&dw, &central(&case.weight, |w| case.first(&x, w)), 1e-7);
-        let (mut by_x, mut by_dy) = (vec![0.0; n], vec![0.0; n]);
-        let by_weight = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v], &mut by_x, &mut by_dy);
+        let [by_x, by_weight, by_dy] = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v]);
         assert_close(&by_x, &central(&x, |x| case.second(x, &case.weight, &case.dy)), 1e-7);
         assert_close(&by_dy, &central(&case.dy, |dy| case.second(&x, &case.weight, dy)), 1e-7);
         assert_close(&by_weight, &central(&case.weight, |w| case.second(&x, w, &case.dy)), 1e-7);
@@ -277,9 +265,8 @@ mod tests {
     fn a_shortcut_is_added_before_the_rectifier() {
         let g = ChannelGeometry::new(&[2, 1, 2]).unwrap();
         let moments = Moments { mean: vec![1.0], variance: vec![1.0], inverse_deviation: vec![1.0] };
-        let mut y = vec![0.0; 4];
         let (x, shortcut) = ([0.0, 1.0, 2.0, f64::NAN], [0.5, 0.5, 0.5, 0.5]);
-        forward_relu(&g, &moments, &x, &[2.0], &[0.0], Some(&shortcut), &mut y);
+        let y = forward_relu(&g, &moments, &x, &[2.0], &[0.0], Some(&shortcut));
         assert_eq!(y[..3], [0.0, 0.5, 2.5]);
         assert!(y[3].is_nan());
     }
@@ -291,10 +278,9 @@ mod tests {
         let (x, dy, v, w): (Vec<f64>, _, _, _) = (numbers(n, 1), numbers(n, 2), numbers(n, 3), numbers(5, 4));
         let [one, four] = on_one_and_four_threads(|| {
             let moments = Moments::new(&g, &x, 1e-5);
-            let [mut dx, mut by_x, mut by_dy] = [(); 3].map(|()| vec![0.0; n]);
-            let dw = input_gradient(&g, &moments, [&x, &w, &dy], &mut dx);
-            let by_weight = second(&g, &moments, [&x, &w, &dy, &v], &mut by_x, &mut by_dy);
-            (moments.mean, moments.variance, dw, by_weight, dx, by_x, by_dy)
+            let first = input_gradient(&g, &moments, [&x, &w, &dy]);
+            let second = second(&g, &moments, [&x, &w, &dy, &v]);
+            (moments.mean, moments.variance, first, second)
         });
         assert!(one == four);
     }

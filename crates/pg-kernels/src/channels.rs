@@ -3,11 +3,12 @@
 //! Sums and means are accumulated in f64 whatever the element type. Each line of `inner` elements is summed on its
 //! own, and a channel's lines in order, so that rounding does not depend on the number of threads.
 
-use crate::collect::TASK;
+use crate::collect::{TASK, written, written_two};
 use crate::geometry::{ShapeError, checked_len, non_empty};
 use crate::matmul::Float;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// The checked shape (outer, channels, inner) of a tensor whose second axis holds the channels.
@@ -67,81 +68,102 @@ impl ChannelGeometry {
     }
 }
 
-/// `y = x * scale[channel]`.
+/// `x * scale[channel]`.
 ///
 /// # Panics
 /// As all functions of this module, if a slice has not the elements of the geometry, or of its channels.
-pub fn scale<T: Float>(g: &ChannelGeometry, x: &[T], scale: &[T], y: &mut [T]) {
-    g.check(&[x.len(), y.len()], &[scale.len()]);
-    map(g, x, y, |x, channel| x * scale[channel]);
+pub fn scale<T: Float>(g: &ChannelGeometry, x: &[T], scale: &[T]) -> Vec<T> {
+    g.check(&[x.len()], &[scale.len()]);
+    map(g, x, |x, channel| x * scale[channel])
 }
 
-/// `y = x + shift[channel]`.
-pub fn shift<T: Float>(g: &ChannelGeometry, x: &[T], shift: &[T], y: &mut [T]) {
-    g.check(&[x.len(), y.len()], &[shift.len()]);
-    map(g, x, y, |x, channel| x + shift[channel]);
+/// `x + shift[channel]`.
+pub fn shift<T: Float>(g: &ChannelGeometry, x: &[T], shift: &[T]) -> Vec<T> {
+    g.check(&[x.len()], &[shift.len()]);
+    map(g, x, |x, channel| x + shift[channel])
 }
 
-/// `y = x * scale[channel] + shift[channel]`.
-pub fn affine<T: Float>(g: &ChannelGeometry, x: &[T], scale: &[T], shift: &[T], y: &mut [T]) {
-    g.check(&[x.len(), y.len()], &[scale.len(), shift.len()]);
-    map(g, x, y, |x, channel| x * scale[channel] + shift[channel]);
+/// `x * scale[channel] + shift[channel]`.
+pub fn affine<T: Float>(g: &ChannelGeometry, x: &[T], scale: &[T], shift: &[T]) -> Vec<T> {
+    g.check(&[x.len()], &[scale.len(), shift.len()]);
+    map(g, x, |x, channel| x * scale[channel] + shift[channel])
 }
 
-/// `y = x - mean of the channel`.
-pub fn center<T: Float>(g: &ChannelGeometry, x: &[T], y: &mut [T]) {
-    g.check(&[x.len(), y.len()], &[]);
+/// `x - mean of the channel`.
+pub fn center<T: Float>(g: &ChannelGeometry, x: &[T]) -> Vec<T> {
+    g.check(&[x.len()], &[]);
     let count = g.count() as f64;
     let means: Vec<f64> = channel_sums(g, [x], |[x]| x).into_iter().map(|sum| sum / count).collect();
-    map(g, x, y, |x, channel| T::from_f64(x.into() - means[channel]));
+    map(g, x, |x, channel| T::from_f64(x.into() - means[channel]))
 }
 
-/// `y = value[channel]`.
-pub fn fill<T: Float>(g: &ChannelGeometry, value: &[T], y: &mut [T]) {
-    g.check(&[y.len()], &[value.len()]);
-    for_each_line(g, y, |_, channel, y| y.fill(value[channel]));
+/// `value[channel]` in all elements of a channel.
+#[allow(unsafe_code, reason = "a vector that is not written twice")]
+pub fn fill<T: Float>(g: &ChannelGeometry, value: &[T]) -> Vec<T> {
+    g.check(&[], &[value.len()]);
+    // SAFETY: all of a line is filled.
+    unsafe { by_line(g, |_, channel, y| y.fill(MaybeUninit::new(value[channel]))) }
 }
 
-/// `sum[channel] = sum of x`.
-pub fn sum<T: Float>(g: &ChannelGeometry, x: &[T], sum: &mut [T]) {
-    g.check(&[x.len()], &[sum.len()]);
-    let sums = channel_sums(g, [x], |[x]| x);
-    sum.iter_mut().zip(sums).for_each(|(sum, value)| *sum = T::from_f64(value));
+/// The sum of `x` over each channel.
+pub fn sum<T: Float>(g: &ChannelGeometry, x: &[T]) -> Vec<T> {
+    g.check(&[x.len()], &[]);
+    channel_sums(g, [x], |[x]| x).into_iter().map(T::from_f64).collect()
 }
 
-/// `dot[channel] = sum of x * y`.
-pub fn dot<T: Float>(g: &ChannelGeometry, x: &[T], y: &[T], dot: &mut [T]) {
-    g.check(&[x.len(), y.len()], &[dot.len()]);
-    let sums = channel_sums(g, [x, y], |[x, y]| x * y);
-    dot.iter_mut().zip(sums).for_each(|(dot, value)| *dot = T::from_f64(value));
+/// The sum of `x * y` over each channel.
+pub fn dot<T: Float>(g: &ChannelGeometry, x: &[T], y: &[T]) -> Vec<T> {
+    g.check(&[x.len(), y.len()], &[]);
+    channel_sums(g, [x, y], |[x, y]| x * y).into_iter().map(T::from_f64).collect()
 }
 
-/// Calls `f(line, channel, elements of the line in y)` for each line of `inner` elements.
-fn for_each_line<T: Float>(g: &ChannelGeometry, y: &mut [T], f: impl Fn(usize, usize, &mut [T]) + Sync) {
-    let lines = y.par_chunks_exact_mut(g.inner).enumerate().with_min_len(g.lines_a_task());
-    lines.for_each(|(line, y)| f(line, line % g.channels, y));
+/// All elements, of which `write(line, channel, places of the line)` gives those of each line.
+///
+/// # Safety
+/// It must write every place that it is given.
+#[allow(unsafe_code, reason = "a vector that is not written twice")]
+unsafe fn by_line<T: Float>(
+    g: &ChannelGeometry,
+    write: impl Fn(usize, usize, &mut [MaybeUninit<T>]) + Sync,
+) -> Vec<T> {
+    let write_all = |y: &mut [MaybeUninit<T>]| {
+        let lines = y.par_chunks_exact_mut(g.inner).enumerate().with_min_len(g.lines_a_task());
+        lines.for_each(|(line, y)| write(line, line % g.channels, y));
+    };
+    // SAFETY: there are whole lines of elements, and of each the caller writes all.
+    unsafe { written(g.elements(), write_all) }
 }
 
-/// `y = f(x, channel)`, element by element.
-fn map<T: Float>(g: &ChannelGeometry, x: &[T], y: &mut [T], f: impl Fn(T, usize) -> T + Sync) {
+/// `f(x, channel)`, element by element.
+#[allow(unsafe_code, reason = "a vector that is not written twice")]
+fn map<T: Float>(g: &ChannelGeometry, x: &[T], f: impl Fn(T, usize) -> T + Sync) -> Vec<T> {
     if g.inner == 1 {
-        return map_rows(g, x, y, f);
+        return map_rows(g, x, f);
     }
-    for_each_line(g, y, |line, channel, y| {
-        for (y, &x) in y.iter_mut().zip(&x[line * g.inner..]) {
-            *y = f(x, channel);
+    let write = |line: usize, channel: usize, y: &mut [MaybeUninit<T>]| {
+        for (y, &x) in y.iter_mut().zip(&x[line * g.inner..][..g.inner]) {
+            y.write(f(x, channel));
         }
-    });
+    };
+    // SAFETY: a line has `inner` places, and as many elements.
+    unsafe { by_line(g, write) }
 }
 
 /// The same where the elements of a line are those of all channels.
-fn map_rows<T: Float>(g: &ChannelGeometry, x: &[T], y: &mut [T], f: impl Fn(T, usize) -> T + Sync) {
+#[allow(unsafe_code, reason = "a vector that is not written twice")]
+fn map_rows<T: Float>(g: &ChannelGeometry, x: &[T], f: impl Fn(T, usize) -> T + Sync) -> Vec<T> {
     let task = TASK.next_multiple_of(g.channels);
-    y.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(y, x)| {
-        for (y, x) in y.chunks_exact_mut(g.channels).zip(x.chunks_exact(g.channels)) {
-            y.iter_mut().zip(x).enumerate().for_each(|(channel, (y, &x))| *y = f(x, channel));
-        }
-    });
+    let write = |y: &mut [MaybeUninit<T>]| {
+        y.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(y, x)| {
+            for (y, x) in y.chunks_exact_mut(g.channels).zip(x.chunks_exact(g.channels)) {
+                for (channel, (y, &x)) in y.iter_mut().zip(x).enumerate() {
+                    y.write(f(x, channel));
+                }
+            }
+        });
+    };
+    // SAFETY: `x` has as many elements, whole rows of them, as every caller has checked.
+    unsafe { written(x.len(), write) }
 }
 
 /// Sums over the rows of what `f` makes of the elements of slices, where each row has one element a channel.
@@ -184,36 +206,42 @@ fn channel_sums<T: Float, const N: usize>(
     sums(g, of_lines).into_iter().map(|[sum]| sum).collect()
 }
 
-/// `y = f(channel)(elements of the slices)`, element by element, in f64.
+/// `f(channel)(elements of the slices)`, element by element, in f64.
+#[allow(unsafe_code, reason = "a vector that is not written twice")]
 pub(crate) fn map_lines<T: Float, const N: usize, F: Fn([f64; N]) -> f64>(
     g: &ChannelGeometry,
     slices: [&[T]; N],
-    y: &mut [T],
     f: impl Fn(usize) -> F + Sync,
-) {
-    for_each_line(g, y, |line, channel, y| {
+) -> Vec<T> {
+    let write = |line: usize, channel: usize, y: &mut [MaybeUninit<T>]| {
         let slices = slices.map(|slice| &slice[line * g.inner..][..y.len()]);
         Arch::new().dispatch(MapLine { slices, y, f: f(channel) });
-    });
+    };
+    // SAFETY: a `MapLine` writes all of its line.
+    unsafe { by_line(g, write) }
 }
 
-/// `(y, z) = f(channel)(elements of the slices)`: two results of one reading.
+/// Both results of `f(channel)(elements of the slices)`, of one reading.
+#[allow(unsafe_code, reason = "vectors that are not written twice")]
 pub(crate) fn map_lines_to_two<T: Float, const N: usize, F: Fn([f64; N]) -> [f64; 2]>(
     g: &ChannelGeometry,
     slices: [&[T]; N],
-    [y, z]: [&mut [T]; 2],
     f: impl Fn(usize) -> F + Sync,
-) {
-    let lines = y.par_chunks_exact_mut(g.inner).zip(z.par_chunks_exact_mut(g.inner)).enumerate();
-    lines.with_min_len(g.lines_a_task()).for_each(|(line, (y, z))| {
-        let slices = slices.map(|slice| &slice[line * g.inner..][..y.len()]);
-        Arch::new().dispatch(MapLineToTwo { slices, y, z, f: f(line % g.channels) });
-    });
+) -> [Vec<T>; 2] {
+    let write = |y: &mut [MaybeUninit<T>], z: &mut [MaybeUninit<T>]| {
+        let lines = y.par_chunks_exact_mut(g.inner).zip(z.par_chunks_exact_mut(g.inner)).enumerate();
+        lines.with_min_len(g.lines_a_task()).for_each(|(line, (y, z))| {
+            let slices = slices.map(|slice| &slice[line * g.inner..][..y.len()]);
+            Arch::new().dispatch(MapLineToTwo { slices, y, z, f: f(line % g.channels) });
+        });
+    };
+    // SAFETY: there are whole lines of elements, and a `MapLineToTwo` writes all of both of its lines.
+    unsafe { written_two(g.elements(), write) }
 }
 
 struct MapLine<'a, T, F, const N: usize> {
     slices: [&'a [T]; N],
-    y: &'a mut [T],
+    y: &'a mut [MaybeUninit<T>],
     f: F,
 }
 
@@ -224,15 +252,15 @@ impl<T: Float, F: Fn([f64; N]) -> f64, const N: usize> NullaryFnOnce for MapLine
     fn call(self) {
         let slices = self.slices.map(|slice| &slice[..self.y.len()]);
         for (i, y) in self.y.iter_mut().enumerate() {
-            *y = T::from_f64((self.f)(slices.map(|slice| slice[i].into())));
+            y.write(T::from_f64((self.f)(slices.map(|slice| slice[i].into()))));
         }
     }
 }
 
 struct MapLineToTwo<'a, T, F, const N: usize> {
     slices: [&'a [T]; N],
-    y: &'a mut [T],
-    z: &'a mut [T],
+    y: &'a mut [MaybeUninit<T>],
+    z: &'a mut [MaybeUninit<T>],
     f: F,
 }
 
@@ -243,7 +271,9 @@ impl<T: Float, F: Fn([f64; N]) -> [f64; 2], const N: usize> NullaryFnOnce for Ma
     fn call(self) {
         let slices = self.slices.map(|slice| &slice[..self.y.len()]);
         for (i, (y, z)) in self.y.iter_mut().zip(self.z).enumerate() {
-            [*y, *z] = (self.f)(slices.map(|slice| slice[i].into())).map(T::from_f64);
+            let results = (self.f)(slices.map(|slice| slice[i].into())).map(T::from_f64);
+            y.write(results[0]);
+            z.write(results[1]);
         }
     }
 }
@@ -338,12 +368,6 @@ mod tests {
     use crate::testing::{assert_close, numbers, on_one_and_four_threads};
     use proptest::prelude::*;
 
-    fn run<T: Float>(len: usize, kernel: impl Fn(&mut [T])) -> Vec<T> {
-        let mut result = vec![T::from_f64(f64::NAN); len];
-        kernel(&mut result);
-        result
-    }
-
     proptest! {
         #[test]
         fn all_kernels_equal_their_definition(outer in 1usize..5, channels in 1usize..5, inner in 1usize..30) {
@@ -359,19 +383,19 @@ mod tests {
             };
             let sums = total(&|i| x[i]);
             let assert_equal = |actual: &[f64], expected: &[f64]| assert_close(actual, expected, 1e-12);
-            assert_equal(&run(g.elements(), |out| scale(&g, &x, &s, out)), &each(&|i| x[i] * s[channel(i)]));
-            assert_equal(&run(g.elements(), |out| shift(&g, &x, &b, out)), &each(&|i| x[i] + b[channel(i)]));
+            assert_equal(&scale(&g, &x, &s), &each(&|i| x[i] * s[channel(i)]));
+            assert_equal(&shift(&g, &x, &b), &each(&|i| x[i] + b[channel(i)]));
             assert_equal(
-                &run(g.elements(), |out| affine(&g, &x, &s, &b, out)),
+                &affine(&g, &x, &s, &b),
                 &each(&|i| x[i] * s[channel(i)] + b[channel(i)]),
             );
-            assert_equal(&run(g.elements(), |out| fill(&g, &b, out)), &each(&|i| b[channel(i)]));
+            assert_equal(&fill(&g, &b), &each(&|i| b[channel(i)]));
             assert_equal(
-                &run(g.elements(), |out| center(&g, &x, out)),
+                &center(&g, &x),
                 &each(&|i| x[i] - sums[channel(i)] / (outer * inner) as f64),
             );
-            assert_equal(&run(channels, |out| sum(&g, &x, out)), &sums);
-            assert_equal(&run(channels, |out| dot(&g, &x, &y, out)), &total(&|i| x[i] * y[i]));
+            assert_equal(&sum(&g, &x), &sums);
+            assert_equal(&dot(&g, &x, &y), &total(&|i| x[i] * y[i]));
         }
     }
 
@@ -381,9 +405,9 @@ mod tests {
         let g = ChannelGeometry::new(&[2, 1, 40]).unwrap();
         let mut x = vec![1f32; 80];
         (x[0], x[79]) = (16_777_216.0, -16_777_216.0);
-        assert_eq!(run(1, |out| sum(&g, &x, out)), [78.0]);
-        assert_eq!(run(1, |out| dot(&g, &x, &[1.0; 80], out)), [78.0]);
-        assert_eq!(run(80, |out| center(&g, &x, out))[1], (1.0 - 78.0 / 80.0) as f32);
+        assert_eq!(sum(&g, &x), [78.0]);
+        assert_eq!(dot(&g, &x, &[1.0; 80]), [78.0]);
+        assert_eq!(center(&g, &x)[1], (1.0 - 78.0 / 80.0) as f32);
     }
 
     #[test]
@@ -391,7 +415,7 @@ mod tests {
         for shape in [[7, 5, 1001], [30_001, 5, 1]] {
             let g = ChannelGeometry::new(&shape).unwrap();
             let (x, y): (Vec<f32>, Vec<f32>) = (numbers(g.elements(), 5), numbers(g.elements(), 6));
-            let [one, four] = on_one_and_four_threads(|| run(5, |out| dot(&g, &x, &y, out)));
+            let [one, four] = on_one_and_four_threads(|| dot(&g, &x, &y));
             assert_eq!(one, four);
         }
     }

@@ -29,6 +29,47 @@ pub(crate) fn collect<T: Float, I: Iterator<Item = T>>(
     vector
 }
 
+/// `len` elements, which `fill` writes.
+///
+/// # Safety
+/// It must write every place that it is given.
+#[allow(unsafe_code, reason = "a vector that is not written twice")]
+pub(crate) unsafe fn written<T: Float>(len: usize, fill: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
+    let mut vector = Vec::with_capacity(len);
+    let places = &mut vector.spare_capacity_mut()[..len];
+    if cfg!(test) {
+        // Places that were forgotten show.
+        places.fill(MaybeUninit::new(T::from_f64(f64::NAN)));
+    }
+    fill(places);
+    // SAFETY: the caller's promise.
+    unsafe { vector.set_len(len) }
+    vector
+}
+
+/// Two vectors of `len` elements, which `fill` writes.
+///
+/// # Safety
+/// As [`written`].
+#[allow(unsafe_code, reason = "vectors that are not written twice")]
+pub(crate) unsafe fn written_two<T: Float>(
+    len: usize,
+    fill: impl FnOnce(&mut [MaybeUninit<T>], &mut [MaybeUninit<T>]),
+) -> [Vec<T>; 2] {
+    let mut second = Vec::new();
+    // SAFETY: the caller's promise.
+    let first = unsafe { written(len, |y| second = written(len, |z| fill(y, z))) };
+    [first, second]
+}
+
+/// The places as zeros.
+#[allow(unsafe_code, reason = "a vector that is not written twice")]
+pub(crate) fn zeroed<T: Float>(places: &mut [MaybeUninit<T>]) -> &mut [T] {
+    places.fill(MaybeUninit::new(T::default()));
+    // SAFETY: all were written by the line above.
+    unsafe { places.assume_init_mut() }
+}
+
 /// How many of the first places were written.
 fn write<T>(places: &mut [MaybeUninit<T>], elements: impl Iterator<Item = T>) -> usize {
     let mut written = 0;

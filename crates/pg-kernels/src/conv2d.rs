@@ -6,8 +6,10 @@
 mod im2col;
 mod winograd;
 
+use crate::collect::{written, zeros};
 use crate::geometry::{Axis, ShapeError, checked_len, non_empty};
 use crate::matmul::Float;
+use std::mem::MaybeUninit;
 use winograd::Winograd;
 
 /// Options of a convolution, each as (height, width).
@@ -164,12 +166,21 @@ impl Conv2dGeometry {
     }
 }
 
-/// `output` (n, out, oh, ow) = conv2d(`input`, `weight`).
-pub fn forward<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], output: &mut [T]) {
-    g.check(input.len(), weight.len(), output.len());
+/// Output (n, out, oh, ow) = conv2d(`input`, `weight`).
+///
+/// # Panics
+/// As the gradients, if a slice has not the elements of the geometry.
+#[allow(unsafe_code, reason = "a vector that is not written twice")]
+pub fn forward<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T]) -> Vec<T> {
+    g.check(input.len(), weight.len(), g.output_len());
+    // SAFETY: either algorithm writes every plane of every sample.
+    unsafe { written(g.output_len(), |output| write_output(g, input, weight, output)) }
+}
+
+fn write_output<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], output: &mut [MaybeUninit<T>]) {
     if let (Some(winograd), Some(input), Some(weight)) =
         (Winograd::forward(g), T::f32s(input), T::f32s(weight))
-        && let Some(output) = T::f32s_mut(output)
+        && let Some(output) = T::f32_places(output)
     {
         let kernels = weight.as_chunks::<9>().0;
         return winograd.run(input, |filter, channel| kernels[filter * g.channels + channel], output);
@@ -177,12 +188,23 @@ pub fn forward<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], output: 
     im2col::forward(g, input, weight, output);
 }
 
-/// `input_gradient` (n, channels, h, w) of `gradient` (n, out, oh, ow).
-pub fn input_gradient<T: Float>(g: &Conv2dGeometry, gradient: &[T], weight: &[T], input_gradient: &mut [T]) {
-    g.check(input_gradient.len(), weight.len(), gradient.len());
+/// The gradient by the input (n, channels, h, w), of `gradient` (n, out, oh, ow).
+#[allow(unsafe_code, reason = "a vector that is not written twice")]
+pub fn input_gradient<T: Float>(g: &Conv2dGeometry, gradient: &[T], weight: &[T]) -> Vec<T> {
+    g.check(g.input_len(), weight.len(), gradient.len());
+    // SAFETY: either algorithm writes every plane of every sample.
+    unsafe { written(g.input_len(), |result| write_input_gradient(g, gradient, weight, result)) }
+}
+
+fn write_input_gradient<T: Float>(
+    g: &Conv2dGeometry,
+    gradient: &[T],
+    weight: &[T],
+    input_gradient: &mut [MaybeUninit<T>],
+) {
     if let (Some(winograd), Some(gradient), Some(weight)) =
         (Winograd::input_gradient(g), T::f32s(gradient), T::f32s(weight))
-        && let Some(input_gradient) = T::f32s_mut(input_gradient)
+        && let Some(input_gradient) = T::f32_places(input_gradient)
     {
         let kernels = weight.as_chunks::<9>().0;
         let turned = |filter: usize, channel: usize| {
@@ -195,27 +217,25 @@ pub fn input_gradient<T: Float>(g: &Conv2dGeometry, gradient: &[T], weight: &[T]
     im2col::input_gradient(g, gradient, weight, input_gradient);
 }
 
-/// `weight_gradient` (out, channels / groups, kh, kw) of `gradient` (n, out, oh, ow).
-pub fn weight_gradient<T: Float>(g: &Conv2dGeometry, input: &[T], gradient: &[T], weight_gradient: &mut [T]) {
-    g.check(input.len(), weight_gradient.len(), gradient.len());
+/// The gradient by the weight (out, channels / groups, kh, kw), of `gradient` (n, out, oh, ow).
+pub fn weight_gradient<T: Float>(g: &Conv2dGeometry, input: &[T], gradient: &[T]) -> Vec<T> {
+    g.check(input.len(), g.kernel_len(), gradient.len());
+    let mut weight_gradient = zeros(g.kernel_len());
     if let (Some(winograd), Some(input), Some(gradient)) =
         (Winograd::forward(g), T::f32s(input), T::f32s(gradient))
-        && let Some(weight_gradient) = T::f32s_mut(weight_gradient)
+        && let Some(weight_gradient) = T::f32s_mut(&mut weight_gradient)
     {
-        return winograd.weight_gradient(input, gradient, weight_gradient);
+        winograd.weight_gradient(input, gradient, weight_gradient);
+    } else {
+        im2col::weight_gradient(g, input, gradient, &mut weight_gradient);
     }
-    im2col::weight_gradient(g, input, gradient, weight_gradient);
+    weight_gradient
 }
 
 /// The output for `x` and `w`, and both gradients for that of the output, `dy`.
 #[cfg(test)]
 fn all_passes<T: Float>(g: &Conv2dGeometry, x: &[T], w: &[T], dy: &[T]) -> [Vec<T>; 3] {
-    let [mut y, mut dx, mut dw] =
-        [g.output_len(), g.input_len(), g.kernel_len()].map(|len| vec![T::from_f64(f64::NAN); len]);
-    forward(g, x, w, &mut y);
-    input_gradient(g, dy, w, &mut dx);
-    weight_gradient(g, x, dy, &mut dw);
-    [y, dx, dw]
+    [forward(g, x, w), input_gradient(g, dy, w), weight_gradient(g, x, dy)]
 }
 
 #[cfg(test)]

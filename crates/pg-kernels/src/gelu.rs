@@ -11,11 +11,12 @@
 //! In f64 to the last digits. In f32 P is off by at most 3e-7: Abramowitz and Stegun 7.1.26, which the compiler makes
 //! vectors of.
 
-use crate::collect::{TASK, zeros};
+use crate::collect::{TASK, written, written_two};
 use crate::exponential::Exponential;
 use crate::matmul::Float;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// A type for which the Gaussian functions are known.
 pub trait Gaussian: Float + std::ops::Sub<Output = Self> {
@@ -45,41 +46,50 @@ impl Gaussian for f32 {
 }
 
 /// y.
+#[allow(unsafe_code, reason = "a vector that is not written twice")]
 pub fn forward<T: Gaussian>(x: &[T]) -> Vec<T> {
-    let mut y = zeros(x.len());
-    y.par_chunks_mut(TASK).zip(x.par_chunks(TASK)).for_each(|(y, x)| Arch::new().dispatch(Forward { x, y }));
-    y
+    let write = |y: &mut [MaybeUninit<T>]| {
+        let tasks = y.par_chunks_mut(TASK).zip(x.par_chunks(TASK));
+        tasks.for_each(|(y, x)| Arch::new().dispatch(Forward { x, y }));
+    };
+    // SAFETY: a task writes one number for each of `x`.
+    unsafe { written(x.len(), write) }
 }
 
 /// dx.
 ///
 /// # Panics
 /// As all functions of this module, if the slices differ in length.
+#[allow(unsafe_code, reason = "a vector that is not written twice")]
 pub fn gradient<T: Gaussian>(x: &[T], dy: &[T]) -> Vec<T> {
     assert_eq!(x.len(), dy.len(), "elements");
-    let mut dx = zeros(x.len());
-    let inputs = x.par_chunks(TASK).zip(dy.par_chunks(TASK));
-    dx.par_chunks_mut(TASK)
-        .zip(inputs)
-        .for_each(|(dx, (x, dy))| Arch::new().dispatch(Gradient { x, dy, dx }));
-    dx
+    let write = |dx: &mut [MaybeUninit<T>]| {
+        let inputs = x.par_chunks(TASK).zip(dy.par_chunks(TASK));
+        let tasks = dx.par_chunks_mut(TASK).zip(inputs);
+        tasks.for_each(|(dx, (x, dy))| Arch::new().dispatch(Gradient { x, dy, dx }));
+    };
+    // SAFETY: as in `forward`.
+    unsafe { written(x.len(), write) }
 }
 
 /// L_x and L_dy.
+#[allow(unsafe_code, reason = "vectors that are not written twice")]
 pub fn second<T: Gaussian>(x: &[T], dy: &[T], v: &[T]) -> [Vec<T>; 2] {
     assert_eq!([x.len(); 2], [dy.len(), v.len()], "elements");
-    let [mut by_x, mut by_dy] = [(); 2].map(|()| zeros(x.len()));
-    let inputs = x.par_chunks(TASK).zip(dy.par_chunks(TASK)).zip(v.par_chunks(TASK));
-    let outputs = by_x.par_chunks_mut(TASK).zip(by_dy.par_chunks_mut(TASK));
-    outputs.zip(inputs).for_each(|((by_x, by_dy), ((x, dy), v))| {
-        Arch::new().dispatch(Second { x, dy, v, by_x, by_dy });
-    });
-    [by_x, by_dy]
+    let write = |by_x: &mut [MaybeUninit<T>], by_dy: &mut [MaybeUninit<T>]| {
+        let inputs = x.par_chunks(TASK).zip(dy.par_chunks(TASK)).zip(v.par_chunks(TASK));
+        let outputs = by_x.par_chunks_mut(TASK).zip(by_dy.par_chunks_mut(TASK));
+        outputs.zip(inputs).for_each(|((by_x, by_dy), ((x, dy), v))| {
+            Arch::new().dispatch(Second { x, dy, v, by_x, by_dy });
+        });
+    };
+    // SAFETY: as in `forward`, for both.
+    unsafe { written_two(x.len(), write) }
 }
 
 struct Forward<'a, T> {
     x: &'a [T],
-    y: &'a mut [T],
+    y: &'a mut [MaybeUninit<T>],
 }
 
 impl<T: Gaussian> NullaryFnOnce for Forward<'_, T> {
@@ -88,7 +98,7 @@ impl<T: Gaussian> NullaryFnOnce for Forward<'_, T> {
     #[inline(always)]
     fn call(self) {
         for (y, &x) in self.y.iter_mut().zip(self.x) {
-            *y = x * x.gaussian().1;
+            y.write(x * x.gaussian().1);
         }
     }
 }
@@ -96,7 +106,7 @@ impl<T: Gaussian> NullaryFnOnce for Forward<'_, T> {
 struct Gradient<'a, T> {
     x: &'a [T],
     dy: &'a [T],
-    dx: &'a mut [T],
+    dx: &'a mut [MaybeUninit<T>],
 }
 
 impl<T: Gaussian> NullaryFnOnce for Gradient<'_, T> {
@@ -106,7 +116,7 @@ impl<T: Gaussian> NullaryFnOnce for Gradient<'_, T> {
     fn call(self) {
         for ((dx, &x), &dy) in self.dx.iter_mut().zip(self.x).zip(self.dy) {
             let (density, distribution) = x.gaussian();
-            *dx = dy * (distribution + x * density);
+            dx.write(dy * (distribution + x * density));
         }
     }
 }
@@ -115,8 +125,8 @@ struct Second<'a, T> {
     x: &'a [T],
     dy: &'a [T],
     v: &'a [T],
-    by_x: &'a mut [T],
-    by_dy: &'a mut [T],
+    by_x: &'a mut [MaybeUninit<T>],
+    by_dy: &'a mut [MaybeUninit<T>],
 }
 
 impl<T: Gaussian> NullaryFnOnce for Second<'_, T> {
@@ -127,8 +137,8 @@ impl<T: Gaussian> NullaryFnOnce for Second<'_, T> {
         let outputs = self.by_x.iter_mut().zip(self.by_dy);
         for ((by_x, by_dy), ((&x, &dy), &v)) in outputs.zip(self.x.iter().zip(self.dy).zip(self.v)) {
             let (density, distribution) = x.gaussian();
-            *by_x = v * dy * density * (T::ONE + T::ONE - x * x);
-            *by_dy = v * (distribution + x * density);
+            by_x.write(v * dy * density * (T::ONE + T::ONE - x * x));
+            by_dy.write(v * (distribution + x * density));
         }
     }
 }

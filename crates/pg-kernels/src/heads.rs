@@ -4,10 +4,11 @@
 //!   tokens (n, tokens, parts, heads, width)   <->   (n, heads, tokens, width) of one part
 //! ```
 
-use crate::collect::zeros;
+use crate::collect::{written, zeros};
 use crate::geometry::{ShapeError, checked_len, non_empty};
 use crate::matmul::Float;
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// The checked sizes of tokens, and which part of theirs is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,18 +69,23 @@ impl HeadGeometry {
 ///
 /// # Panics
 /// As all functions of this module, if the slice has not the elements of the geometry.
+#[allow(unsafe_code, reason = "a vector that is not written twice")]
 pub fn split<T: Float>(g: &HeadGeometry, merged: &[T], factor: T) -> Vec<T> {
     assert_eq!(merged.len(), g.merged_len(), "elements of {g:?}");
-    let mut split = zeros(g.split_len());
     let sample = g.merged_len() / g.n;
-    split.par_chunks_exact_mut(g.tokens * g.width).enumerate().for_each(|(index, matrix)| {
-        let numbers = &merged[index / g.heads * sample..][..sample];
-        for (token, row) in matrix.chunks_exact_mut(g.width).enumerate() {
-            let from = &numbers[g.place(index % g.heads, token)..][..g.width];
-            row.iter_mut().zip(from).for_each(|(to, &from)| *to = from * factor);
-        }
-    });
-    split
+    let write = |split: &mut [MaybeUninit<T>]| {
+        split.par_chunks_exact_mut(g.tokens * g.width).enumerate().for_each(|(index, matrix)| {
+            let numbers = &merged[index / g.heads * sample..][..sample];
+            for (token, row) in matrix.chunks_exact_mut(g.width).enumerate() {
+                let from = &numbers[g.place(index % g.heads, token)..][..g.width];
+                for (to, &from) in row.iter_mut().zip(from) {
+                    to.write(from * factor);
+                }
+            }
+        });
+    };
+    // SAFETY: every row of every matrix is written.
+    unsafe { written(g.split_len(), write) }
 }
 
 /// Tokens that hold `split`, times `factor`, in their part, and zeros in the others.

@@ -10,17 +10,12 @@
 //! // One 1x3x3 image, one 2x2 kernel of ones: every output is the sum of a 2x2 window.
 //! let geometry = Conv2dGeometry::new([1, 1, 3, 3], [1, 1, 2, 2], Conv2dOptions::default())?;
 //! let image = [1f32, 2., 3., 4., 5., 6., 7., 8., 9.];
-//! let mut output = vec![0f32; geometry.output_len()];
-//! conv2d::forward(&geometry, &image, &[1.; 4], &mut output);
-//! assert_eq!(output, [12., 16., 24., 28.]);
+//! assert_eq!(conv2d::forward(&geometry, &image, &[1.; 4]), [12., 16., 24., 28.]);
 //!
 //! // Its two gradients, for an output gradient of ones.
-//! let mut input_gradient = vec![0f32; 9];
-//! conv2d::input_gradient(&geometry, &[1.; 4], &[1.; 4], &mut input_gradient);
-//! assert_eq!(input_gradient, [1., 2., 1., 2., 4., 2., 1., 2., 1.]);
-//! let mut weight_gradient = vec![0f32; 4];
-//! conv2d::weight_gradient(&geometry, &image, &[1.; 4], &mut weight_gradient);
-//! assert_eq!(weight_gradient, [12., 16., 24., 28.]);
+//! let by_input = conv2d::input_gradient(&geometry, &[1f32; 4], &[1.; 4]);
+//! assert_eq!(by_input, [1., 2., 1., 2., 4., 2., 1., 2., 1.]);
+//! assert_eq!(conv2d::weight_gradient(&geometry, &image, &[1.; 4]), [12., 16., 24., 28.]);
 //! # Ok::<(), pg_kernels::ShapeError>(())
 //! ```
 

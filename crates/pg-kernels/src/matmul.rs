@@ -1,6 +1,8 @@
 //! A checked face on the `gemm` crate: row-major matrices, on one thread where callers parallelise over samples, else on all.
 
 use gemm::Parallelism;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 mod sealed {
@@ -39,6 +41,11 @@ pub trait Float:
     fn f32s_mut(_: &mut [Self]) -> Option<&mut [f32]> {
         None
     }
+
+    /// As [`Float::f32s`].
+    fn f32_places(_: &mut [MaybeUninit<Self>]) -> Option<&mut [MaybeUninit<f32>]> {
+        None
+    }
 }
 
 impl Float for f32 {
@@ -54,6 +61,10 @@ impl Float for f32 {
 
     fn f32s_mut(slice: &mut [f32]) -> Option<&mut [f32]> {
         Some(slice)
+    }
+
+    fn f32_places(places: &mut [MaybeUninit<f32>]) -> Option<&mut [MaybeUninit<f32>]> {
+        Some(places)
     }
 }
 
@@ -107,13 +118,27 @@ impl<'a, T> Matrix<'a, T> {
 
 /// `out = a b`, or `out += a b` if `accumulate`; `out` is row-major.
 pub(crate) fn matmul<T: Float>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, accumulate: bool) {
-    assert_eq!(Some(out.len()), a.rows.checked_mul(b.cols), "output of {} x {}", a.rows, b.cols);
-    multiply(out, b.cols, a, b, accumulate, Parallelism::None);
+    multiply(Out::whole(out.as_mut_ptr(), out.len(), &a, &b), a, b, accumulate, Parallelism::None);
 }
 
-/// `a b`, written to the columns from `first` on of the row-major `out`, which has `columns` of them.
+/// Writes `a b`, row-major.
+pub(crate) fn matmul_to<T: Float>(out: &mut [MaybeUninit<T>], a: Matrix<'_, T>, b: Matrix<'_, T>) {
+    multiply(Out::whole(out.as_mut_ptr().cast(), out.len(), &a, &b), a, b, false, Parallelism::None);
+}
+
+/// As [`matmul_to`], on all threads of the pool.
+pub(crate) fn matmul_on_all_threads<T: Float>(
+    out: &mut [MaybeUninit<T>],
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+) {
+    let parallelism = Parallelism::Rayon(rayon::current_num_threads());
+    multiply(Out::whole(out.as_mut_ptr().cast(), out.len(), &a, &b), a, b, false, parallelism);
+}
+
+/// Writes `a b` to the columns from `first` on of the row-major `out`, which has `columns` of them.
 pub(crate) fn matmul_to_columns<T: Float>(
-    out: &mut [T],
+    out: &mut [MaybeUninit<T>],
     columns: usize,
     first: usize,
     a: Matrix<'_, T>,
@@ -121,20 +146,28 @@ pub(crate) fn matmul_to_columns<T: Float>(
 ) {
     assert_eq!(Some(out.len()), a.rows.checked_mul(columns), "output of {} x {columns}", a.rows);
     assert!(first + b.cols <= columns, "columns {first} to {} of {columns}", first + b.cols);
-    multiply(&mut out[first..], columns, a, b, false, Parallelism::None);
+    let out = Out { data: out[first..].as_mut_ptr().cast(), row_stride: columns, lives: PhantomData };
+    multiply(out, a, b, false, Parallelism::None);
 }
 
-/// `out = a b`, on all threads of the pool.
-pub(crate) fn matmul_on_all_threads<T: Float>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
-    assert_eq!(Some(out.len()), a.rows.checked_mul(b.cols), "output of {} x {}", a.rows, b.cols);
-    multiply(out, b.cols, a, b, false, Parallelism::Rayon(rayon::current_num_threads()));
+/// Where a product goes.
+struct Out<'a, T> {
+    data: *mut T,
+    row_stride: usize,
+    lives: PhantomData<&'a mut [T]>,
 }
 
-/// `out_stride` is the distance between rows of `out`.
+impl<T> Out<'_, T> {
+    /// `data` has room for `len` elements: those of the product.
+    fn whole(data: *mut T, len: usize, a: &Matrix<'_, T>, b: &Matrix<'_, T>) -> Self {
+        assert_eq!(Some(len), a.rows.checked_mul(b.cols), "output of {} x {}", a.rows, b.cols);
+        Self { data, row_stride: b.cols, lives: PhantomData }
+    }
+}
+
 #[allow(unsafe_code, reason = "gemm takes pointers")]
 fn multiply<T: Float>(
-    out: &mut [T],
-    out_stride: usize,
+    out: Out<'_, T>,
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
     accumulate: bool,
@@ -142,18 +175,18 @@ fn multiply<T: Float>(
 ) {
     let (m, k, n) = (a.rows, a.cols, b.cols);
     assert_eq!(k, b.rows, "inner sizes");
-    assert!(n <= out_stride && (m == 0 || (m - 1) * out_stride + n <= out.len()), "output of {m} x {n}");
-    // SAFETY: the asserts here, in `Matrix::new`, `some_rows` and `some_columns` keep every index (row * row_stride + col *
-    // col_stride) inside its slice; `out` is borrowed mutably and so overlaps neither input; T is f32 or f64 (`Float` is
+    // SAFETY: the asserts here, in `Matrix::new`, `some_rows` and `some_columns`, and where an `Out` is made, keep every
+    // index (row * row_stride + col * col_stride) inside its slice; that of `out` is borrowed mutably and so overlaps
+    // neither input, and unless it is added to, and then holds numbers, it is not read; T is f32 or f64 (`Float` is
     // sealed).
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out.as_mut_ptr(),
+            out.data,
             1,
-            out_stride as isize,
+            out.row_stride as isize,
             accumulate,
             a.data.as_ptr(),
             a.col_stride as isize,

@@ -7,9 +7,11 @@
 //! One thread takes one product of a batch; a product by itself is cut up by `gemm`, whose every element is summed in the
 //! same order for any number of threads.
 
+use crate::collect::written;
 use crate::geometry::{ShapeError, checked_len, non_empty};
-use crate::matmul::{Float, Matrix, matmul, matmul_on_all_threads};
+use crate::matmul::{Float, Matrix, matmul_on_all_threads, matmul_to};
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// The checked sizes of a batch of products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +76,13 @@ impl ProductGeometry {
 ///
 /// # Panics
 /// If a slice has not the elements of the geometry.
-pub fn multiply<T: Float>(g: &ProductGeometry, a: &[T], b: &[T], c: &mut [T]) {
+#[allow(unsafe_code, reason = "a vector that is not written twice")]
+pub fn multiply<T: Float>(g: &ProductGeometry, a: &[T], b: &[T]) -> Vec<T> {
+    // SAFETY: the products are one after the other, and each writes its own matrix.
+    unsafe { written(g.output_len(), |c| write_products(g, a, b, c)) }
+}
+
+fn write_products<T: Float>(g: &ProductGeometry, a: &[T], b: &[T], c: &mut [MaybeUninit<T>]) {
     let [m, k, n] = g.sizes;
     let lengths = [a.len(), b.len(), c.len()];
     assert_eq!(lengths, [m * k, k * n, m * n].map(|len| g.batch * len), "elements of {g:?}");
@@ -82,9 +90,7 @@ pub fn multiply<T: Float>(g: &ProductGeometry, a: &[T], b: &[T], c: &mut [T]) {
         return matmul_on_all_threads(c, g.first(a), g.second(b));
     }
     let factors = a.par_chunks_exact(m * k).zip(b.par_chunks_exact(k * n));
-    c.par_chunks_exact_mut(m * n)
-        .zip(factors)
-        .for_each(|(c, (a, b))| matmul(c, g.first(a), g.second(b), false));
+    c.par_chunks_exact_mut(m * n).zip(factors).for_each(|(c, (a, b))| matmul_to(c, g.first(a), g.second(b)));
 }
 
 #[cfg(test)]
@@ -93,9 +99,7 @@ mod tests {
     use crate::testing::{assert_close, numbers, on_one_and_four_threads};
 
     fn product(g: &ProductGeometry, a: &[f64], b: &[f64]) -> Vec<f64> {
-        let mut c = vec![f64::NAN; g.output_len()];
-        multiply(g, a, b, &mut c);
-        c
+        multiply(g, a, b)
     }
 
     fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -151,11 +155,7 @@ mod tests {
             let g = ProductGeometry::new(batch, sizes, [false, true]).unwrap();
             let [m, k, n] = sizes;
             let (a, b): (Vec<f32>, Vec<f32>) = (numbers(batch * m * k, 5), numbers(batch * k * n, 6));
-            let [one, four] = on_one_and_four_threads(|| {
-                let mut c = vec![0f32; g.output_len()];
-                multiply(&g, &a, &b, &mut c);
-                c
-            });
+            let [one, four] = on_one_and_four_threads(|| multiply(&g, &a, &b));
             assert_eq!(one, four, "{batch} of {sizes:?}");
         }
     }

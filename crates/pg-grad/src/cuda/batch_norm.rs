@@ -209,14 +209,10 @@ mod tests {
         let [x, dy, v] = [1, 2, 3].map(|salt| numbers::<T>(g.elements(), salt));
         let (w, b) = (numbers::<T>(5, 4), numbers::<T>(5, 5));
         let moments_of = kernels::Moments::new(&g, &x, 1e-5);
-        let empty = || vec![T::default(); g.elements()];
-        let (mut y, mut dx, mut by_x, mut by_dy, mut centred) = (empty(), empty(), empty(), empty(), empty());
-        let mut summed = vec![T::default(); 5];
-        channels::sum(&g, &x, &mut summed);
-        channels::center(&g, &x, &mut centred);
-        kernels::forward_relu(&g, &moments_of, &x, &w, &b, Some(&v), &mut y);
-        let (dw, db) = kernels::input_gradient(&g, &moments_of, [&x, &w, &dy], &mut dx);
-        let by_w = kernels::second(&g, &moments_of, [&x, &w, &dy, &v], &mut by_x, &mut by_dy);
+        let (summed, centred) = (channels::sum(&g, &x), channels::center(&g, &x));
+        let y = kernels::forward_relu(&g, &moments_of, &x, &w, &b, Some(&v));
+        let [dx, dw, db] = kernels::input_gradient(&g, &moments_of, [&x, &w, &dy]);
+        let [by_x, by_w, by_dy] = kernels::second(&g, &moments_of, [&x, &w, &dy, &v]);
         let expected = [summed, centred, y, dx, dw, db, by_x, by_w, by_dy];
 
         let on = |values: &[T]| Tensor::from_slice(values, values.len(), device).unwrap();

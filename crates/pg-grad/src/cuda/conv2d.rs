@@ -383,20 +383,17 @@ mod tests {
             for most_columns in [MOST_COLUMNS, 1] {
                 let columns = Columns::new(cuda, &g, most_columns).unwrap();
 
-                let mut expected = vec![0.0; g.output_len()];
-                pg_kernels::conv2d::forward(&g, &x, &w, &mut expected);
+                let expected = pg_kernels::conv2d::forward(&g, &x, &w);
                 let mut actual = uninitialised(cuda, g.output_len()).unwrap();
                 columns.forward(&vx, &vw, &mut actual).unwrap();
                 assert_equal("forward", &g, &cuda.clone_dtoh(&actual).unwrap(), &expected);
 
-                let mut expected = vec![0.0; g.input_len()];
-                pg_kernels::conv2d::input_gradient(&g, &dy, &w, &mut expected);
+                let expected = pg_kernels::conv2d::input_gradient(&g, &dy, &w);
                 let mut actual = uninitialised(cuda, g.input_len()).unwrap();
                 columns.input_gradient(&vdy, &vw, &mut actual).unwrap();
                 assert_equal("input gradient", &g, &cuda.clone_dtoh(&actual).unwrap(), &expected);
 
-                let mut expected = vec![0.0; g.kernel_len()];
-                pg_kernels::conv2d::weight_gradient(&g, &x, &dy, &mut expected);
+                let expected = pg_kernels::conv2d::weight_gradient(&g, &x, &dy);
                 let mut actual = uninitialised(cuda, g.kernel_len()).unwrap();
                 columns.weight_gradient(&vx, &vdy, &mut actual).unwrap();
                 assert_equal("weight gradient", &g, &cuda.clone_dtoh(&actual).unwrap(), &expected);

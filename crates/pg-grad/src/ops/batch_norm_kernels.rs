@@ -90,12 +90,11 @@ impl Normalization {
             Moments::Cpu(moments) => {
                 let added = shortcut.unwrap_or(x);
                 with_slices([x, weight, bias, added], |[x, w, b, added]: [&[T]; 4]| {
-                    let mut y = pg_kernels::zeros(x.len());
-                    if rectifies {
-                        kernels::forward_relu(g, moments, x, w, b, shortcut.map(|_| added), &mut y);
+                    let y = if rectifies {
+                        kernels::forward_relu(g, moments, x, w, b, shortcut.map(|_| added))
                     } else {
-                        kernels::forward(g, moments, x, w, b, &mut y);
-                    }
+                        kernels::forward(g, moments, x, w, b)
+                    };
                     Computed::cpu(y, self.shape.clone())
                 })
             }
@@ -115,8 +114,7 @@ impl Normalization {
         let g = &self.g;
         match &self.moments {
             Moments::Cpu(moments) => with_slices(operands, |slices: [&[T]; 3]| {
-                let mut dx = pg_kernels::zeros(slices[0].len());
-                let (dw, db) = kernels::input_gradient(g, moments, slices, &mut dx);
+                let [dx, dw, db] = kernels::input_gradient(g, moments, slices);
                 let numbers = |values| Computed::cpu(values, Shape::from(g.channels()));
                 [Computed::cpu(dx, self.shape.clone()), numbers(dw), numbers(db)]
             }),
@@ -134,8 +132,7 @@ impl Normalization {
         let g = &self.g;
         match &self.moments {
             Moments::Cpu(moments) => with_slices(operands, |slices: [&[T]; 4]| {
-                let [mut by_x, mut by_dy] = [(); 2].map(|()| pg_kernels::zeros(slices[0].len()));
-                let by_weight = kernels::second(g, moments, slices, &mut by_x, &mut by_dy);
+                let [by_x, by_weight, by_dy] = kernels::second(g, moments, slices);
                 let like_x = |values| Computed::cpu(values, self.shape.clone());
                 [like_x(by_x), Computed::cpu(by_weight, Shape::from(g.channels())), like_x(by_dy)]
             }),

@@ -157,12 +157,6 @@ pub(super) fn expect_shape(what: &'static str, tensor: &Tensor, expected: &[usiz
     Err(Error::Shape { what, actual: tensor.dims().to_vec(), expected: format!("{expected:?}") })
 }
 
-fn filled<T: Float>(len: usize, kernel: impl FnOnce(&mut [T])) -> Vec<T> {
-    let mut result = pg_kernels::zeros(len);
-    kernel(&mut result);
-    result
-}
-
 /// Operations on one tensor.
 #[derive(Clone)]
 enum Single {
@@ -201,9 +195,9 @@ impl SingleMap {
     fn run<T: Float>(&self, x: &[T]) -> Vec<T> {
         let g = &self.geometry;
         match self.map {
-            Single::Sum => filled(g.channels(), |out| kernels::sum(g, x, out)),
-            Single::Center => filled(g.elements(), |out| kernels::center(g, x, out)),
-            Single::Fill(_) => filled(g.elements(), |out| kernels::fill(g, x, out)),
+            Single::Sum => kernels::sum(g, x),
+            Single::Center => kernels::center(g, x),
+            Single::Fill(_) => kernels::fill(g, x),
         }
     }
 
@@ -304,9 +298,9 @@ impl PairMap {
     fn run<T: Float>(&self, x: &[T], y: &[T]) -> Vec<T> {
         let g = &self.geometry;
         match self.map {
-            Pair::Scale => filled(g.elements(), |out| kernels::scale(g, x, y, out)),
-            Pair::Shift => filled(g.elements(), |out| kernels::shift(g, x, y, out)),
-            Pair::Dot => filled(g.channels(), |out| kernels::dot(g, x, y, out)),
+            Pair::Scale => kernels::scale(g, x, y),
+            Pair::Shift => kernels::shift(g, x, y),
+            Pair::Dot => kernels::dot(g, x, y),
         }
     }
 
@@ -391,7 +385,7 @@ struct Affine(Axis);
 impl Affine {
     fn run<T: Float>(&self, shape: &Shape, x: &[T], scale: &[T], shift: &[T]) -> Result<Vec<T>> {
         let g = self.0.geometry(shape.dims())?;
-        Ok(filled(g.elements(), |out| kernels::affine(&g, x, scale, shift, out)))
+        Ok(kernels::affine(&g, x, scale, shift))
     }
 }
 

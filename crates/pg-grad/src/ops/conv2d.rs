@@ -124,13 +124,11 @@ impl Conv2dMap {
     }
 
     fn run<T: pg_kernels::Float>(&self, a: &[T], b: &[T]) -> Vec<T> {
-        let mut result = pg_kernels::zeros(self.result_shape().elem_count());
         match self.map {
-            Map::Output => kernels::forward(&self.geometry, a, b, &mut result),
-            Map::Input => kernels::input_gradient(&self.geometry, a, b, &mut result),
-            Map::Weight => kernels::weight_gradient(&self.geometry, a, b, &mut result),
+            Map::Output => kernels::forward(&self.geometry, a, b),
+            Map::Input => kernels::input_gradient(&self.geometry, a, b),
+            Map::Weight => kernels::weight_gradient(&self.geometry, a, b),
         }
-        result
     }
 }
 

@@ -16,21 +16,28 @@
 //! large for several sums.
 
 use super::Conv2dGeometry;
+use crate::collect::zeroed;
 use crate::geometry::Axis;
-use crate::matmul::{Float, Matrix, matmul, matmul_to_columns};
+use crate::matmul::{Float, Matrix, matmul, matmul_to, matmul_to_columns};
 use crate::scratch::with_scratch;
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// `output` (n, out, oh, ow) = conv2d(`input`, `weight`).
-pub(super) fn forward<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], output: &mut [T]) {
+pub(super) fn forward<T: Float>(
+    g: &Conv2dGeometry,
+    input: &[T],
+    weight: &[T],
+    output: &mut [MaybeUninit<T>],
+) {
     let (rows, positions) = (g.rows(), g.positions());
     if g.is_one_product() {
         let filters = g.out_channels.div_ceil(PARTS);
         return output.par_chunks_mut(filters * positions).zip(weight.par_chunks(filters * rows)).for_each(
             |(output, weight)| {
                 let weight = Matrix::new(weight, weight.len() / rows, rows);
-                matmul(output, weight, Matrix::new(input, rows, positions), false);
+                matmul_to(output, weight, Matrix::new(input, rows, positions));
             },
         );
     }
@@ -58,7 +65,7 @@ pub(super) fn forward<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], o
 }
 
 /// Some samples side by side: few columns of each would leave most of a product's time to the reading of the weights.
-fn forward_stacked<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], output: &mut [T]) {
+fn forward_stacked<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], output: &mut [MaybeUninit<T>]) {
     let (rows, out_len) = (g.rows(), g.out_channels * g.positions());
     let k = output.len() / g.out_channels;
     with_scratch((rows + g.out_channels) * k, |scratch: &mut [T]| {
@@ -75,7 +82,7 @@ fn forward_stacked<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], outp
         output.par_chunks_mut(out_len).enumerate().for_each(|(sample, output)| {
             let planes = output.chunks_exact_mut(g.positions());
             for (to, from) in planes.zip(rows_of_sample(g, stacked, k, sample)) {
-                to.copy_from_slice(from);
+                to.write_copy_of_slice(from);
             }
         });
     });
@@ -86,7 +93,7 @@ pub(super) fn input_gradient<T: Float>(
     g: &Conv2dGeometry,
     gradient: &[T],
     weight: &[T],
-    input_gradient: &mut [T],
+    input_gradient: &mut [MaybeUninit<T>],
 ) {
     let (rows, positions) = (g.rows(), g.positions());
     if g.is_one_product() {
@@ -94,7 +101,7 @@ pub(super) fn input_gradient<T: Float>(
         return input_gradient.par_chunks_mut(channels * positions).enumerate().for_each(|(part, target)| {
             let weight = Matrix::new(weight, g.out_channels, rows).transposed();
             let weight = weight.some_rows(part * channels, target.len() / positions);
-            matmul(target, weight, Matrix::new(gradient, g.out_channels, positions), false);
+            matmul_to(target, weight, Matrix::new(gradient, g.out_channels, positions));
         });
     }
     if g.has_small_planes() {
@@ -116,7 +123,7 @@ pub(super) fn input_gradient<T: Float>(
                     let gradient = Matrix::new(gradient, g.group_out(), positions);
                     let target = group_slice_mut(input_gradient, g.group_in() * g.in_plane(), group);
                     if g.is_pointwise() {
-                        matmul(target, weight, gradient, false);
+                        matmul_to(target, weight, gradient);
                     } else {
                         matmul(scratch, weight, gradient, false);
                         add_columns(g, scratch.chunks_exact(positions), target);
@@ -127,7 +134,12 @@ pub(super) fn input_gradient<T: Float>(
 }
 
 /// As [`forward_stacked`].
-fn input_gradient_stacked<T: Float>(g: &Conv2dGeometry, gradient: &[T], weight: &[T], target: &mut [T]) {
+fn input_gradient_stacked<T: Float>(
+    g: &Conv2dGeometry,
+    gradient: &[T],
+    weight: &[T],
+    target: &mut [MaybeUninit<T>],
+) {
     let (rows, in_len) = (g.rows(), g.channels * g.in_plane());
     let k = gradient.len() / g.out_channels;
     with_scratch((rows + g.out_channels) * k, |scratch: &mut [T]| {
@@ -353,10 +365,10 @@ fn gather_line<T: Float>(reach: &Reach, stride: usize, source: &[T], line: &mut 
 fn add_columns<'a, T: Float>(
     g: &Conv2dGeometry,
     mut columns: impl Iterator<Item = &'a [T]>,
-    output: &mut [T],
+    output: &mut [MaybeUninit<T>],
 ) {
     for plane in output.chunks_exact_mut(g.in_plane()) {
-        plane.fill(T::default());
+        let plane = zeroed(plane);
         for ky in 0..g.y.window {
             for (kx, row) in (0..g.x.window).zip(columns.by_ref()) {
                 let reach = Reach::of(&g.x, kx);

@@ -33,6 +33,7 @@ use crate::scratch::with_scratch;
 use pulp::{Arch, Simd, WithSimd, bytemuck};
 use rayon::prelude::*;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use transform::{InputPoints, KernelPoints, Line, Outputs, transform};
 use weight_gradient::WeightGradient;
 
@@ -145,7 +146,7 @@ impl Winograd {
         &self,
         input: &[f32],
         kernel: impl Fn(usize, usize) -> [f32; 9] + Sync,
-        output: &mut [f32],
+        output: &mut [MaybeUninit<f32>],
     ) {
         Arch::new().dispatch(Forward { conv: self, input, kernel, output });
     }
@@ -174,7 +175,7 @@ struct Forward<'a, K> {
     conv: &'a Winograd,
     input: &'a [f32],
     kernel: K,
-    output: &'a mut [f32],
+    output: &'a mut [MaybeUninit<f32>],
 }
 
 impl<K: Fn(usize, usize) -> [f32; 9] + Sync> WithSimd for Forward<'_, K> {
@@ -274,8 +275,8 @@ impl<K: Fn(usize, usize) -> [f32; 9] + Sync> Forward<'_, K> {
 }
 
 /// For each panel of `filters` their planes in every sample.
-fn in_panels<'a>(output: &'a mut [f32], conv: &Winograd, filters: usize) -> Vec<Vec<&'a mut [f32]>> {
-    let mut panels: Vec<Vec<&mut [f32]>> = Vec::new();
+fn in_panels<'a, T>(output: &'a mut [T], conv: &Winograd, filters: usize) -> Vec<Vec<&'a mut [T]>> {
+    let mut panels: Vec<Vec<&mut [T]>> = Vec::new();
     panels.resize_with(conv.filters.div_ceil(filters), || Vec::with_capacity(conv.samples));
     for sample in output.chunks_exact_mut(conv.output_len()) {
         for (panel, planes) in panels.iter_mut().zip(sample.chunks_mut(filters * conv.plane_len())) {
@@ -343,7 +344,7 @@ struct SamplesTask<'a, S: Simd, const PANEL: usize> {
     kernels: &'a [S::f32s],
     room: Room,
     scratch: &'a mut [S::f32s],
-    output: &'a mut [f32],
+    output: &'a mut [MaybeUninit<f32>],
 }
 
 /// What a task works on at a time, and the vectors that this takes.
@@ -429,7 +430,7 @@ struct PanelTask<'a, S: Simd, K, const PANEL: usize> {
     room: Room,
     scratch: &'a mut [S::f32s],
     /// The planes of the panel's filters in each sample.
-    output: Vec<&'a mut [f32]>,
+    output: Vec<&'a mut [MaybeUninit<f32>]>,
 }
 
 impl<S: Simd, K: Fn(usize, usize) -> [f32; 9], const PANEL: usize> pulp::NullaryFnOnce
@@ -619,7 +620,7 @@ fn output_row<S: Simd, const PANEL: usize>(
     grid: &Grid,
     index: usize,
     lines: &mut [S::f32s],
-    planes: &mut [f32],
+    planes: &mut [MaybeUninit<f32>],
 ) {
     let columns = grid.columns;
     let line_len = 4 * columns;
@@ -641,7 +642,7 @@ fn output_row<S: Simd, const PANEL: usize>(
             let rows = plane[y * conv.out_width..].chunks_exact_mut(conv.out_width);
             for (row, line) in rows.zip(lines.chunks_exact(line_len * S::F32_LANES)) {
                 for (to, from) in row.iter_mut().zip(line.chunks_exact(S::F32_LANES)) {
-                    *to = from[lane];
+                    to.write(from[lane]);
                 }
             }
         }
@@ -655,6 +656,7 @@ mod tests {
     use crate::conv2d::{Conv2dGeometry, Conv2dOptions, all_passes, forward, weight_gradient};
     use crate::testing::{numbers, on_one_and_four_threads};
     use pulp::{Simd, WithSimd};
+    use std::mem::MaybeUninit;
 
     fn geometry([n, channels, filters, height, width, pad_y, pad_x]: [usize; 7]) -> Conv2dGeometry {
         let options = Conv2dOptions { padding: (pad_y, pad_x), ..Conv2dOptions::default() };
@@ -700,14 +702,22 @@ mod tests {
         assert_eq!(tiled_input_gradients, 5, "of small images im2col makes them");
     }
 
+    #[allow(unsafe_code, reason = "the places were numbers from the beginning")]
+    fn written(place: &MaybeUninit<f32>) -> f32 {
+        // SAFETY: those of these tests are all filled with NaN.
+        unsafe { place.assume_init() }
+    }
+
     /// Output and weight gradient on vectors of one kind.
     fn passes_on<S: Simd>(simd: S, g: &Conv2dGeometry) -> (Vec<f32>, Vec<f32>) {
         let (x, w, dy) = (numbers(g.input_len(), 1), numbers(g.kernel_len(), 2), numbers(g.output_len(), 3));
-        let (mut y, mut dw) = (dy.clone(), w.clone());
+        let mut dw = w.clone();
         let conv = &Winograd::forward(g).unwrap();
         let kernels = w.as_chunks::<9>().0;
         let kernel = |filter: usize, channel: usize| kernels[filter * g.channels + channel];
+        let mut y = vec![MaybeUninit::new(f32::NAN); g.output_len()];
         Forward { conv, input: &x, kernel, output: &mut y }.with_simd(simd);
+        let y = y.iter().map(written).collect();
         WeightGradient { conv, input: &x, gradient: &dy, weight_gradient: &mut dw }.with_simd(simd);
         (y, dw)
     }
@@ -723,10 +733,7 @@ mod tests {
             let (widest, widest_dw) = {
                 let (x, w, dy) =
                     (numbers(g.input_len(), 1), numbers(g.kernel_len(), 2), numbers(g.output_len(), 3));
-                let (mut y, mut dw) = (dy.clone(), w.clone());
-                forward(&g, &x, &w, &mut y);
-                weight_gradient(&g, &x, &dy, &mut dw);
-                (y, dw)
+                (forward(&g, &x, &w), weight_gradient(&g, &x, &dy))
             };
             assert!(near(&y, &widest, 20.0) && near(&dw, &widest_dw, 100.0));
             #[cfg(target_arch = "x86_64")]
@@ -743,11 +750,10 @@ mod tests {
         let g = geometry([4, 64, 64, 28, 28, 1, 1]);
         let (x, w) = (numbers(g.input_len(), 1), numbers(g.kernel_len(), 2));
         let wide = |v: &[f32]| v.iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
-        let mut exact = vec![0.0; g.output_len()];
-        forward(&g, &wide(&x), &wide(&w), &mut exact);
-        let (mut tiled, mut direct) = (vec![0f32; g.output_len()], vec![0f32; g.output_len()]);
-        forward(&g, &x, &w, &mut tiled);
+        let (exact, tiled) = (forward(&g, &wide(&x), &wide(&w)), forward(&g, &x, &w));
+        let mut direct = vec![MaybeUninit::new(f32::NAN); g.output_len()];
         im2col::forward(&g, &x, &w, &mut direct);
+        let direct: Vec<f32> = direct.iter().map(written).collect();
         let error =
             |of: &[f32]| of.iter().zip(&exact).map(|(&a, b)| (f64::from(a) - b).powi(2)).sum::<f64>().sqrt();
         let ratio = error(&tiled) / error(&direct);
