@@ -14,7 +14,7 @@
 //!
 //! Everything is computed in f64 and rounded once.
 
-use crate::channels::{ChannelGeometry, line_sum, lines, map_lines, map_lines_to_two, reduce, sums};
+use crate::channels::{ChannelGeometry, line_sum, lines, map_lines, reduce, sums};
 use crate::matmul::Float;
 
 /// Moments of each channel of a batch.
@@ -73,10 +73,11 @@ pub fn forward<T: Float>(
     bias: &[T],
 ) -> Vec<T> {
     g.check(&[x.len()], &[weight.len(), bias.len(), moments.mean.len()]);
-    map_lines(g, [x], |channel| {
+    let [y] = map_lines(g, [x], |channel| {
         let affine = affine(moments, channel, weight, bias);
-        move |[x]| affine(x)
-    })
+        move |[x]| [affine(x)]
+    });
+    y
 }
 
 /// y = max(0, w z + b), or with a shortcut s max(0, w z + b + s).
@@ -90,16 +91,17 @@ pub fn forward_relu<T: Float>(
 ) -> Vec<T> {
     let added = shortcut.map_or(x.len(), <[T]>::len);
     g.check(&[x.len(), added], &[weight.len(), bias.len(), moments.mean.len()]);
-    match shortcut {
+    let [y] = match shortcut {
         None => map_lines(g, [x], |channel| {
             let affine = affine(moments, channel, weight, bias);
-            move |[x]| rectify(affine(x))
+            move |[x]| [rectify(affine(x))]
         }),
         Some(shortcut) => map_lines(g, [x, shortcut], |channel| {
             let affine = affine(moments, channel, weight, bias);
-            move |[x, shortcut]| rectify(affine(x) + shortcut)
+            move |[x, shortcut]| [rectify(affine(x) + shortcut)]
         }),
-    }
+    };
+    y
 }
 
 fn affine<T: Float>(
@@ -132,11 +134,11 @@ pub fn input_gradient<T: Float>(
     });
     let totals: Vec<[f64; 2]> =
         totals.into_iter().zip(&moments.inverse_deviation).map(|([dy, dy_x], r)| [dy, dy_x * r]).collect();
-    let dx = map_lines(g, [x, dy], |channel| {
+    let [dx] = map_lines(g, [x, dy], |channel| {
         let (mean, r) = (moments.mean[channel], moments.inverse_deviation[channel]);
         let ([dy_mean, dy_z], scale) = (totals[channel].map(|sum| sum / count), weight[channel].into() * r);
         let (of_x, constant) = (-scale * dy_z * r, -scale * dy_mean);
-        move |[x, dy]| scale * dy + of_x * (x - mean) + constant
+        move |[x, dy]| [scale * dy + of_x * (x - mean) + constant]
     });
     let [db, dw] = [0, 1].map(|i| totals.iter().map(|sums| T::from_f64(sums[i])).collect());
     [dx, dw, db]
@@ -164,7 +166,7 @@ pub fn second<T: Float>(
         .collect();
     let correlation = |[dy, v, dy_z, v_z, dy_v]: [f64; 5]| dy_v - dy * v - dy_z * v_z;
     // Both are linear in x - m, v and dy, with factors of the channel.
-    let [by_x, by_dy] = map_lines_to_two(g, [x, dy, v], |channel| {
+    let [by_x, by_dy] = map_lines(g, [x, dy, v], |channel| {
         let (mean, r) = (moments.mean[channel], moments.inverse_deviation[channel]);
         let [dy_mean, v_mean, dy_z, v_z, _] = means[channel];
         let w_r = weight[channel].into() * r;
@@ -232,18 +234,21 @@ mod tests {
 
     #[test]
     fn both_gradients_equal_central_differences() {
-        let g = ChannelGeometry::new(&[2, 3, 11]).unwrap();
-        let n = g.elements();
-        let case = Case { g, weight: vec![0.7, -1.2, 0.4], dy: numbers(n, 2), v: numbers(n, 3) };
-        let x = numbers(n, 1);
-        let moments = Moments::new(&g, &x, 1e-2);
-        let [dx, dw, _] = input_gradient(&g, &moments, [&x, &case.weight, &case.dy]);
-        assert_close(&dx, &central(&x, |x| case.first(x, &case.weight)), 1e-7);
-        assert_close(&dw, &central(&case.weight, |w| case.first(&x, w)), 1e-7);
-        let [by_x, by_weight, by_dy] = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v]);
-        assert_close(&by_x, &central(&x, |x| case.second(x, &case.weight, &case.dy)), 1e-7);
-        assert_close(&by_dy, &central(&case.dy, |dy| case.second(&x, &case.weight, dy)), 1e-7);
-        assert_close(&by_weight, &central(&case.weight, |w| case.second(&x, w, &case.dy)), 1e-7);
+        // Less than a block of elements, and several.
+        for shape in [[2, 3, 11], [1, 3, 150]] {
+            let g = ChannelGeometry::new(&shape).unwrap();
+            let n = g.elements();
+            let case = Case { g, weight: vec![0.7, -1.2, 0.4], dy: numbers(n, 2), v: numbers(n, 3) };
+            let x = numbers(n, 1);
+            let moments = Moments::new(&g, &x, 1e-2);
+            let [dx, dw, _] = input_gradient(&g, &moments, [&x, &case.weight, &case.dy]);
+            assert_close(&dx, &central(&x, |x| case.first(x, &case.weight)), 1e-7);
+            assert_close(&dw, &central(&case.weight, |w| case.first(&x, w)), 1e-7);
+            let [by_x, by_weight, by_dy] = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v]);
+            assert_close(&by_x, &central(&x, |x| case.second(x, &case.weight, &case.dy)), 1e-7);
+            assert_close(&by_dy, &central(&case.dy, |dy| case.second(&x, &case.weight, dy)), 1e-7);
+            assert_close(&by_weight, &central(&case.weight, |w| case.second(&x, w, &case.dy)), 1e-7);
+        }
     }
 
     #[test]

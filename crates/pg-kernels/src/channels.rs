@@ -3,7 +3,7 @@
 //! Sums and means are accumulated in f64 whatever the element type. Each line of `inner` elements is summed on its
 //! own, and a channel's lines in order, so that rounding does not depend on the number of threads.
 
-use crate::collect::{TASK, written, written_two};
+use crate::collect::{TASK, written, written_each};
 use crate::geometry::{ShapeError, checked_len, non_empty};
 use crate::matmul::Float;
 use pulp::{Arch, NullaryFnOnce};
@@ -206,75 +206,85 @@ fn channel_sums<T: Float, const N: usize>(
     sums(g, of_lines).into_iter().map(|[sum]| sum).collect()
 }
 
-/// `f(channel)(elements of the slices)`, element by element, in f64.
-#[allow(unsafe_code, reason = "a vector that is not written twice")]
-pub(crate) fn map_lines<T: Float, const N: usize, F: Fn([f64; N]) -> f64>(
-    g: &ChannelGeometry,
-    slices: [&[T]; N],
-    f: impl Fn(usize) -> F + Sync,
-) -> Vec<T> {
-    let write = |line: usize, channel: usize, y: &mut [MaybeUninit<T>]| {
-        let slices = slices.map(|slice| &slice[line * g.inner..][..y.len()]);
-        Arch::new().dispatch(MapLine { slices, y, f: f(channel) });
-    };
-    // SAFETY: a `MapLine` writes all of its line.
-    unsafe { by_line(g, write) }
-}
-
-/// Both results of `f(channel)(elements of the slices)`, of one reading.
+/// The `R` results of `f(channel)(elements of the slices)`, element by element, in f64.
 #[allow(unsafe_code, reason = "vectors that are not written twice")]
-pub(crate) fn map_lines_to_two<T: Float, const N: usize, F: Fn([f64; N]) -> [f64; 2]>(
+pub(crate) fn map_lines<T: Float, const N: usize, const R: usize, F: Fn([f64; N]) -> [f64; R]>(
     g: &ChannelGeometry,
     slices: [&[T]; N],
     f: impl Fn(usize) -> F + Sync,
-) -> [Vec<T>; 2] {
-    let write = |y: &mut [MaybeUninit<T>], z: &mut [MaybeUninit<T>]| {
-        let lines = y.par_chunks_exact_mut(g.inner).zip(z.par_chunks_exact_mut(g.inner)).enumerate();
-        lines.with_min_len(g.lines_a_task()).for_each(|(line, (y, z))| {
-            let slices = slices.map(|slice| &slice[line * g.inner..][..y.len()]);
-            Arch::new().dispatch(MapLineToTwo { slices, y, z, f: f(line % g.channels) });
+) -> [Vec<T>; R] {
+    let write = |results: [&mut [MaybeUninit<T>]; R]| {
+        let lines_a_task = g.lines_a_task();
+        let tasks = parts(results, lines_a_task * g.inner).into_par_iter().enumerate();
+        tasks.for_each(|(task, results)| {
+            for (index, results) in parts(results, g.inner).into_iter().enumerate() {
+                let line = task * lines_a_task + index;
+                let slices = slices.map(|slice| &slice[line * g.inner..][..g.inner]);
+                Arch::new().dispatch(MapLine { slices, results, f: f(line % g.channels) });
+            }
         });
     };
-    // SAFETY: there are whole lines of elements, and a `MapLineToTwo` writes all of both of its lines.
-    unsafe { written_two(g.elements(), write) }
+    // SAFETY: there are whole lines of elements, and a `MapLine` writes all of its own.
+    unsafe { written_each(g.elements(), write) }
 }
 
-struct MapLine<'a, T, F, const N: usize> {
+/// Parts of `len` elements of several slices of one length, the last of them perhaps shorter.
+fn parts<P, const R: usize>(mut slices: [&mut [P]; R], len: usize) -> Vec<[&mut [P]; R]> {
+    fn next<'a, P>(slice: &mut &'a mut [P], len: usize) -> &'a mut [P] {
+        let (part, rest) = std::mem::take(slice).split_at_mut(len);
+        *slice = rest;
+        part
+    }
+    let mut parts = Vec::with_capacity(slices[0].len().div_ceil(len));
+    while !slices[0].is_empty() {
+        let len = len.min(slices[0].len());
+        parts.push(slices.each_mut().map(|slice| next(slice, len)));
+    }
+    parts
+}
+
+struct MapLine<'a, T, F, const N: usize, const R: usize> {
     slices: [&'a [T]; N],
-    y: &'a mut [MaybeUninit<T>],
+    results: [&'a mut [MaybeUninit<T>]; R],
     f: F,
 }
 
-impl<T: Float, F: Fn([f64; N]) -> f64, const N: usize> NullaryFnOnce for MapLine<'_, T, F, N> {
+impl<T: Float, F: Fn([f64; N]) -> [f64; R], const N: usize, const R: usize> NullaryFnOnce
+    for MapLine<'_, T, F, N, R>
+{
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let slices = self.slices.map(|slice| &slice[..self.y.len()]);
-        for (i, y) in self.y.iter_mut().enumerate() {
-            y.write(T::from_f64((self.f)(slices.map(|slice| slice[i].into()))));
+        let Self { slices, mut results, f } = self;
+        let len = slices[0].len();
+        let whole = len - len % BLOCK;
+        for start in (0..whole).step_by(BLOCK) {
+            map_block(slices, &mut results, start, BLOCK, &f);
         }
+        map_block(slices, &mut results, whole, len - whole, &f);
     }
 }
 
-struct MapLineToTwo<'a, T, F, const N: usize> {
-    slices: [&'a [T]; N],
-    y: &'a mut [MaybeUninit<T>],
-    z: &'a mut [MaybeUninit<T>],
-    f: F,
-}
-
-impl<T: Float, F: Fn([f64; N]) -> [f64; 2], const N: usize> NullaryFnOnce for MapLineToTwo<'_, T, F, N> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        let slices = self.slices.map(|slice| &slice[..self.y.len()]);
-        for (i, (y, z)) in self.y.iter_mut().zip(self.z).enumerate() {
-            let results = (self.f)(slices.map(|slice| slice[i].into())).map(T::from_f64);
-            y.write(results[0]);
-            z.write(results[1]);
+/// `size` elements from `start` on.
+#[inline(always)]
+fn map_block<T: Float, const N: usize, const R: usize>(
+    slices: [&[T]; N],
+    results: &mut [&mut [MaybeUninit<T>]; R],
+    start: usize,
+    size: usize,
+    f: impl Fn([f64; N]) -> [f64; R],
+) {
+    let parts = slices.map(|slice| &slice[start..start + size]);
+    let mut values = [[MaybeUninit::uninit(); BLOCK]; R];
+    for i in 0..size {
+        let value = f(parts.map(|part| part[i].into()));
+        for (values, value) in values.iter_mut().zip(value) {
+            values[i].write(T::from_f64(value));
         }
+    }
+    for (result, values) in results.iter_mut().zip(&values) {
+        result[start..start + size].copy_from_slice(&values[..size]);
     }
 }
 
@@ -314,9 +324,10 @@ pub(crate) fn sums<const M: usize>(
 }
 
 /// Independent partial sums, so that additions need not wait for each other.
-const LANES: usize = 8;
+const LANES: usize = 32;
 
-/// Terms that are made before they are summed: two loops, of which the compiler makes vectors, where of one it does not.
+/// Elements whose terms or results are made before they are summed or written: loops on arrays of their own, of which the
+/// compiler makes vectors, where of one loop it does not.
 const BLOCK: usize = 64;
 
 /// Sums over a line of what `f` makes of the elements of `N` slices.
@@ -340,25 +351,51 @@ impl<T: Float, F: Fn([f64; N]) -> [f64; M], const N: usize, const M: usize> Null
     #[inline(always)]
     fn call(self) -> [f64; M] {
         let len = self.slices[0].len();
+        let whole = len - len % BLOCK;
         let (mut lanes, mut terms) = ([[0.0; LANES]; M], [[0.0; BLOCK]; M]);
-        for start in (0..len).step_by(BLOCK) {
-            let size = BLOCK.min(len - start);
-            let parts = self.slices.map(|slice| &slice[start..start + size]);
-            for i in 0..size {
-                let term = (self.f)(parts.map(|part| part[i].into()));
-                for (terms, term) in terms.iter_mut().zip(term) {
-                    terms[i] = term;
-                }
-            }
-            for (lanes, terms) in lanes.iter_mut().zip(&mut terms) {
-                let padded = size.next_multiple_of(LANES);
-                terms[size..padded].fill(0.0);
-                for terms in terms[..padded].as_chunks::<LANES>().0 {
-                    lanes.iter_mut().zip(terms).for_each(|(lane, term)| *lane += term);
-                }
-            }
+        for start in (0..whole).step_by(BLOCK) {
+            add_block(self.slices, &mut lanes, &mut terms, start, BLOCK, &self.f);
         }
-        lanes.map(|lanes| lanes.iter().sum())
+        terms = [[0.0; BLOCK]; M];
+        add_block(self.slices, &mut lanes, &mut terms, whole, len - whole, &self.f);
+        lanes.map(total)
+    }
+}
+
+/// In pairs: half of the lanes at a time.
+#[inline(always)]
+fn total(mut lanes: [f64; LANES]) -> f64 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[half + i];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// Adds the terms of `size` elements from `start` on, and whatever `terms` hold behind them.
+#[inline(always)]
+fn add_block<T: Float, const N: usize, const M: usize>(
+    slices: [&[T]; N],
+    lanes: &mut [[f64; LANES]; M],
+    terms: &mut [[f64; BLOCK]; M],
+    start: usize,
+    size: usize,
+    f: impl Fn([f64; N]) -> [f64; M],
+) {
+    let parts = slices.map(|slice| &slice[start..start + size]);
+    for i in 0..size {
+        let term = f(parts.map(|part| part[i].into()));
+        for (terms, term) in terms.iter_mut().zip(term) {
+            terms[i] = term;
+        }
+    }
+    for (lanes, terms) in lanes.iter_mut().zip(terms) {
+        for terms in terms.as_chunks::<LANES>().0 {
+            lanes.iter_mut().zip(terms).for_each(|(lane, term)| *lane += term);
+        }
     }
 }
 

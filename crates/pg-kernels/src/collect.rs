@@ -35,31 +35,30 @@ pub(crate) fn collect<T: Float, I: Iterator<Item = T>>(
 /// It must write every place that it is given.
 #[allow(unsafe_code, reason = "a vector that is not written twice")]
 pub(crate) unsafe fn written<T: Float>(len: usize, fill: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
-    let mut vector = Vec::with_capacity(len);
-    let places = &mut vector.spare_capacity_mut()[..len];
-    if cfg!(test) {
-        // Places that were forgotten show.
-        places.fill(MaybeUninit::new(T::from_f64(f64::NAN)));
-    }
-    fill(places);
     // SAFETY: the caller's promise.
-    unsafe { vector.set_len(len) }
+    let [vector] = unsafe { written_each(len, |[places]| fill(places)) };
     vector
 }
 
-/// Two vectors of `len` elements, which `fill` writes.
+/// Several vectors of `len` elements, which `fill` writes.
 ///
 /// # Safety
 /// As [`written`].
 #[allow(unsafe_code, reason = "vectors that are not written twice")]
-pub(crate) unsafe fn written_two<T: Float>(
+pub(crate) unsafe fn written_each<T: Float, const R: usize>(
     len: usize,
-    fill: impl FnOnce(&mut [MaybeUninit<T>], &mut [MaybeUninit<T>]),
-) -> [Vec<T>; 2] {
-    let mut second = Vec::new();
+    fill: impl FnOnce([&mut [MaybeUninit<T>]; R]),
+) -> [Vec<T>; R] {
+    let mut vectors = [(); R].map(|()| Vec::with_capacity(len));
+    let mut places = vectors.each_mut().map(|vector| &mut vector.spare_capacity_mut()[..len]);
+    if cfg!(test) {
+        // Places that were forgotten show.
+        places.iter_mut().for_each(|places| places.fill(MaybeUninit::new(T::from_f64(f64::NAN))));
+    }
+    fill(places);
     // SAFETY: the caller's promise.
-    let first = unsafe { written(len, |y| second = written(len, |z| fill(y, z))) };
-    [first, second]
+    vectors.iter_mut().for_each(|vector| unsafe { vector.set_len(len) });
+    vectors
 }
 
 /// The places as zeros.

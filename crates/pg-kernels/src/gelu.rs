@@ -11,7 +11,7 @@
 //! In f64 to the last digits. In f32 P is off by at most 3e-7: Abramowitz and Stegun 7.1.26, which the compiler makes
 //! vectors of.
 
-use crate::collect::{TASK, written, written_two};
+use crate::collect::{TASK, written, written_each};
 use crate::exponential::Exponential;
 use crate::matmul::Float;
 use pulp::{Arch, NullaryFnOnce};
@@ -76,7 +76,7 @@ pub fn gradient<T: Gaussian>(x: &[T], dy: &[T]) -> Vec<T> {
 #[allow(unsafe_code, reason = "vectors that are not written twice")]
 pub fn second<T: Gaussian>(x: &[T], dy: &[T], v: &[T]) -> [Vec<T>; 2] {
     assert_eq!([x.len(); 2], [dy.len(), v.len()], "elements");
-    let write = |by_x: &mut [MaybeUninit<T>], by_dy: &mut [MaybeUninit<T>]| {
+    let write = |[by_x, by_dy]: [&mut [MaybeUninit<T>]; 2]| {
         let inputs = x.par_chunks(TASK).zip(dy.par_chunks(TASK)).zip(v.par_chunks(TASK));
         let outputs = by_x.par_chunks_mut(TASK).zip(by_dy.par_chunks_mut(TASK));
         outputs.zip(inputs).for_each(|((by_x, by_dy), ((x, dy), v))| {
@@ -84,7 +84,7 @@ pub fn second<T: Gaussian>(x: &[T], dy: &[T], v: &[T]) -> [Vec<T>; 2] {
         });
     };
     // SAFETY: as in `forward`, for both.
-    unsafe { written_two(x.len(), write) }
+    unsafe { written_each(x.len(), write) }
 }
 
 struct Forward<'a, T> {
