@@ -241,9 +241,10 @@ mod tests {
             let case = Case { g, weight: vec![0.7, -1.2, 0.4], dy: numbers(n, 2), v: numbers(n, 3) };
             let x = numbers(n, 1);
             let moments = Moments::new(&g, &x, 1e-2);
-            let [dx, dw, _] = input_gradient(&g, &moments, [&x, &case.weight, &case.dy]);
+            let [dx, dw, db] = input_gradient(&g, &moments, [&x, &case.weight, &case.dy]);
             assert_close(&dx, &central(&x, |x| case.first(x, &case.weight)), 1e-7);
             assert_close(&dw, &central(&case.weight, |w| case.first(&x, w)), 1e-7);
+            assert_close(&db, &crate::channels::sum(&g, &case.dy), 1e-12);
             let [by_x, by_weight, by_dy] = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v]);
             assert_close(&by_x, &central(&x, |x| case.second(x, &case.weight, &case.dy)), 1e-7);
             assert_close(&by_dy, &central(&case.dy, |dy| case.second(&x, &case.weight, dy)), 1e-7);
@@ -283,6 +284,13 @@ mod tests {
         let (x, dy, v, w): (Vec<f64>, _, _, _) = (numbers(n, 1), numbers(n, 2), numbers(n, 3), numbers(5, 4));
         let [one, four] = on_one_and_four_threads(|| {
             let moments = Moments::new(&g, &x, 1e-5);
+            let y = forward(&g, &moments, &x, &w, &w);
+            // Lines of several tasks are those of their channels.
+            for (i, y) in y.iter().enumerate().step_by(997) {
+                let channel = i / 6001 % 5;
+                let z = (x[i] - moments.mean[channel]) * moments.inverse_deviation[channel];
+                assert!((y - w[channel] * (z + 1.0)).abs() < 1e-12);
+            }
             let first = input_gradient(&g, &moments, [&x, &w, &dy]);
             let second = second(&g, &moments, [&x, &w, &dy, &v]);
             (moments.mean, moments.variance, first, second)

@@ -216,10 +216,10 @@ pub(crate) fn map_lines<T: Float, const N: usize, const R: usize, F: Fn([f64; N]
     let write = |results: [&mut [MaybeUninit<T>]; R]| {
         let lines_a_task = g.lines_a_task();
         let tasks = parts(results, lines_a_task * g.inner).into_par_iter().enumerate();
-        tasks.for_each(|(task, results)| {
-            for (index, results) in parts(results, g.inner).into_iter().enumerate() {
-                let line = task * lines_a_task + index;
+        tasks.for_each(|(task, mut results)| {
+            for line in task * lines_a_task..(g.outer * g.channels).min((task + 1) * lines_a_task) {
                 let slices = slices.map(|slice| &slice[line * g.inner..][..g.inner]);
+                let results = cut(&mut results, g.inner);
                 Arch::new().dispatch(MapLine { slices, results, f: f(line % g.channels) });
             }
         });
@@ -230,17 +230,21 @@ pub(crate) fn map_lines<T: Float, const N: usize, const R: usize, F: Fn([f64; N]
 
 /// Parts of `len` elements of several slices of one length, the last of them perhaps shorter.
 fn parts<P, const R: usize>(mut slices: [&mut [P]; R], len: usize) -> Vec<[&mut [P]; R]> {
-    fn next<'a, P>(slice: &mut &'a mut [P], len: usize) -> &'a mut [P] {
-        let (part, rest) = std::mem::take(slice).split_at_mut(len);
-        *slice = rest;
-        part
-    }
     let mut parts = Vec::with_capacity(slices[0].len().div_ceil(len));
     while !slices[0].is_empty() {
         let len = len.min(slices[0].len());
-        parts.push(slices.each_mut().map(|slice| next(slice, len)));
+        parts.push(cut(&mut slices, len));
     }
     parts
+}
+
+/// The first `len` elements of several slices, which keep the rest.
+fn cut<'a, P, const R: usize>(slices: &mut [&'a mut [P]; R], len: usize) -> [&'a mut [P]; R] {
+    slices.each_mut().map(|slice| {
+        let (first, rest) = std::mem::take(slice).split_at_mut(len);
+        *slice = rest;
+        first
+    })
 }
 
 struct MapLine<'a, T, F, const N: usize, const R: usize> {
@@ -356,8 +360,12 @@ impl<T: Float, F: Fn([f64; N]) -> [f64; M], const N: usize, const M: usize> Null
         for start in (0..whole).step_by(BLOCK) {
             add_block(self.slices, &mut lanes, &mut terms, start, BLOCK, &self.f);
         }
-        terms = [[0.0; BLOCK]; M];
-        add_block(self.slices, &mut lanes, &mut terms, whole, len - whole, &self.f);
+        if whole < len {
+            // What the last whole block left behind the rest would be added again.
+            let padded = (len - whole).next_multiple_of(LANES);
+            terms.iter_mut().for_each(|terms| terms[len - whole..padded].fill(0.0));
+            add_block(self.slices, &mut lanes, &mut terms, whole, len - whole, &self.f);
+        }
         lanes.map(total)
     }
 }
@@ -375,7 +383,7 @@ fn total(mut lanes: [f64; LANES]) -> f64 {
     lanes[0]
 }
 
-/// Adds the terms of `size` elements from `start` on, and whatever `terms` hold behind them.
+/// Adds the terms of `size` elements from `start` on, and what `terms` hold behind them up to whole lanes.
 #[inline(always)]
 fn add_block<T: Float, const N: usize, const M: usize>(
     slices: [&[T]; N],
@@ -393,7 +401,7 @@ fn add_block<T: Float, const N: usize, const M: usize>(
         }
     }
     for (lanes, terms) in lanes.iter_mut().zip(terms) {
-        for terms in terms.as_chunks::<LANES>().0 {
+        for terms in terms[..size.next_multiple_of(LANES)].as_chunks::<LANES>().0 {
             lanes.iter_mut().zip(terms).for_each(|(lane, term)| *lane += term);
         }
     }
@@ -407,7 +415,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_kernels_equal_their_definition(outer in 1usize..5, channels in 1usize..5, inner in 1usize..30) {
+        fn all_kernels_equal_their_definition(outer in 1usize..5, channels in 1usize..5, inner in 1usize..150) {
             let g = ChannelGeometry::new(&[outer, channels, inner, 1]).unwrap();
             let (x, y): (Vec<f64>, Vec<f64>) = (numbers(g.elements(), 1), numbers(g.elements(), 2));
             let (s, b): (Vec<f64>, Vec<f64>) = (numbers(channels, 3), numbers(channels, 4));

@@ -1,5 +1,5 @@
-//! Vectors that all threads write. One thread alone would spend more on the fresh pages of a large vector of zeros than
-//! many a kernel on its arithmetic.
+//! Vectors that all threads write, and write once. One thread alone would spend more on the fresh pages of a large vector
+//! of zeros than many a kernel on its arithmetic, and a step of training writes as many zeros as results.
 
 use crate::matmul::Float;
 use rayon::prelude::*;
@@ -32,7 +32,7 @@ pub(crate) fn collect<T: Float, I: Iterator<Item = T>>(
 /// `len` elements, which `fill` writes.
 ///
 /// # Safety
-/// It must write every place that it is given.
+/// It must leave a number in every place that it is given.
 #[allow(unsafe_code, reason = "a vector that is not written twice")]
 pub(crate) unsafe fn written<T: Float>(len: usize, fill: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
     // SAFETY: the caller's promise.

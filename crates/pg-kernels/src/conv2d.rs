@@ -300,11 +300,12 @@ mod tests {
     #[test]
     fn results_do_not_depend_on_the_number_of_threads() {
         let options = Conv2dOptions { padding: (1, 1), ..Default::default() };
-        // Stacked samples; parts of the batch, whose sums are added; several tasks of filters; small planes.
+        // Several tasks of filters; parts of the batch, whose sums are added; small planes, side by side and alone.
         for (input, kernel) in [
             ([13, 5, 9, 9], [7, 5, 3, 3]),
             ([13, 2, 9, 9], [2, 2, 3, 3]),
             ([3, 2, 9, 9], [40, 2, 3, 3]),
+            ([13, 1, 3, 3], [4, 1, 3, 3]),
             ([13, 5, 3, 3], [7, 5, 3, 3]),
         ] {
             let g = Conv2dGeometry::new(input, kernel, options).unwrap();

@@ -1,8 +1,8 @@
 //! CPU kernels of pg-grad's operations, on plain slices: no tensor library, no autograd.
 //!
 //! A kernel on shapes takes a checked geometry (which rejects those that do not fit) and slices in row-major order;
-//! [`elementwise`], [`gelu`], [`softmax`] and [`pick`] take slices alone. All run on rayon's current pool and give the same bits for any number
-//! of threads.
+//! [`elementwise`], [`gelu`], [`softmax`] and [`pick`] take slices alone. All run on rayon's current pool and give the same
+//! bits for any number of threads.
 //!
 //! ```
 //! use pg_kernels::{Conv2dGeometry, Conv2dOptions, conv2d};

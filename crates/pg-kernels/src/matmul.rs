@@ -1,13 +1,41 @@
 //! A checked face on the `gemm` crate: row-major matrices, on one thread where callers parallelise over samples, else on all.
 
 use gemm::Parallelism;
-use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
 mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
+    use std::mem::MaybeUninit;
+
+    /// The elements themselves, if they are f32: for kernels that f32 alone has.
+    pub trait Sealed: Sized {
+        fn f32s(_: &[Self]) -> Option<&[f32]> {
+            None
+        }
+
+        fn f32s_mut(_: &mut [Self]) -> Option<&mut [f32]> {
+            None
+        }
+
+        fn f32_places(_: &mut [MaybeUninit<Self>]) -> Option<&mut [MaybeUninit<f32>]> {
+            None
+        }
+    }
+
+    impl Sealed for f32 {
+        fn f32s(elements: &[f32]) -> Option<&[f32]> {
+            Some(elements)
+        }
+
+        fn f32s_mut(elements: &mut [f32]) -> Option<&mut [f32]> {
+            Some(elements)
+        }
+
+        fn f32_places(places: &mut [MaybeUninit<f32>]) -> Option<&mut [MaybeUninit<f32>]> {
+            Some(places)
+        }
+    }
+
     impl Sealed for f64 {}
 }
 
@@ -31,21 +59,6 @@ pub trait Float:
 
     /// Rounds to the nearest.
     fn from_f64(value: f64) -> Self;
-
-    /// The slice itself, if this is f32: for kernels that f32 alone has.
-    fn f32s(_: &[Self]) -> Option<&[f32]> {
-        None
-    }
-
-    /// As [`Float::f32s`].
-    fn f32s_mut(_: &mut [Self]) -> Option<&mut [f32]> {
-        None
-    }
-
-    /// As [`Float::f32s`].
-    fn f32_places(_: &mut [MaybeUninit<Self>]) -> Option<&mut [MaybeUninit<f32>]> {
-        None
-    }
 }
 
 impl Float for f32 {
@@ -53,18 +66,6 @@ impl Float for f32 {
 
     fn from_f64(value: f64) -> Self {
         value as f32
-    }
-
-    fn f32s(slice: &[f32]) -> Option<&[f32]> {
-        Some(slice)
-    }
-
-    fn f32s_mut(slice: &mut [f32]) -> Option<&mut [f32]> {
-        Some(slice)
-    }
-
-    fn f32_places(places: &mut [MaybeUninit<f32>]) -> Option<&mut [MaybeUninit<f32>]> {
-        Some(places)
     }
 }
 
@@ -117,26 +118,36 @@ impl<'a, T> Matrix<'a, T> {
 }
 
 /// `out = a b`, or `out += a b` if `accumulate`; `out` is row-major.
+#[allow(unsafe_code, reason = "numbers as places of numbers")]
 pub(crate) fn matmul<T: Float>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, accumulate: bool) {
-    multiply(Out::whole(out.as_mut_ptr(), out.len(), &a, &b), a, b, accumulate, Parallelism::None);
+    // SAFETY: `multiply` writes nothing but numbers.
+    let places = unsafe { &mut *(std::ptr::from_mut(out) as *mut [MaybeUninit<T>]) };
+    let out = Out::whole(places, &a, &b);
+    // SAFETY: all places hold numbers.
+    unsafe { multiply(out, a, b, accumulate, Parallelism::None) }
 }
 
 /// Writes `a b`, row-major.
+#[allow(unsafe_code, reason = "places that may not be read")]
 pub(crate) fn matmul_to<T: Float>(out: &mut [MaybeUninit<T>], a: Matrix<'_, T>, b: Matrix<'_, T>) {
-    multiply(Out::whole(out.as_mut_ptr().cast(), out.len(), &a, &b), a, b, false, Parallelism::None);
+    // SAFETY: nothing is added to.
+    unsafe { multiply(Out::whole(out, &a, &b), a, b, false, Parallelism::None) }
 }
 
 /// As [`matmul_to`], on all threads of the pool.
+#[allow(unsafe_code, reason = "places that may not be read")]
 pub(crate) fn matmul_on_all_threads<T: Float>(
     out: &mut [MaybeUninit<T>],
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
 ) {
     let parallelism = Parallelism::Rayon(rayon::current_num_threads());
-    multiply(Out::whole(out.as_mut_ptr().cast(), out.len(), &a, &b), a, b, false, parallelism);
+    // SAFETY: nothing is added to.
+    unsafe { multiply(Out::whole(out, &a, &b), a, b, false, parallelism) }
 }
 
 /// Writes `a b` to the columns from `first` on of the row-major `out`, which has `columns` of them.
+#[allow(unsafe_code, reason = "places that may not be read")]
 pub(crate) fn matmul_to_columns<T: Float>(
     out: &mut [MaybeUninit<T>],
     columns: usize,
@@ -146,27 +157,29 @@ pub(crate) fn matmul_to_columns<T: Float>(
 ) {
     assert_eq!(Some(out.len()), a.rows.checked_mul(columns), "output of {} x {columns}", a.rows);
     assert!(first + b.cols <= columns, "columns {first} to {} of {columns}", first + b.cols);
-    let out = Out { data: out[first..].as_mut_ptr().cast(), row_stride: columns, lives: PhantomData };
-    multiply(out, a, b, false, Parallelism::None);
+    let out = Out { places: &mut out[first..], row_stride: columns };
+    // SAFETY: nothing is added to.
+    unsafe { multiply(out, a, b, false, Parallelism::None) }
 }
 
 /// Where a product goes.
 struct Out<'a, T> {
-    data: *mut T,
+    places: &'a mut [MaybeUninit<T>],
     row_stride: usize,
-    lives: PhantomData<&'a mut [T]>,
 }
 
-impl<T> Out<'_, T> {
-    /// `data` has room for `len` elements: those of the product.
-    fn whole(data: *mut T, len: usize, a: &Matrix<'_, T>, b: &Matrix<'_, T>) -> Self {
-        assert_eq!(Some(len), a.rows.checked_mul(b.cols), "output of {} x {}", a.rows, b.cols);
-        Self { data, row_stride: b.cols, lives: PhantomData }
+impl<'a, T> Out<'a, T> {
+    /// All of `places`.
+    fn whole(places: &'a mut [MaybeUninit<T>], a: &Matrix<'_, T>, b: &Matrix<'_, T>) -> Self {
+        assert_eq!(Some(places.len()), a.rows.checked_mul(b.cols), "output of {} x {}", a.rows, b.cols);
+        Self { places, row_stride: b.cols }
     }
 }
 
+/// # Safety
+/// If it is to `accumulate`, the places hold numbers.
 #[allow(unsafe_code, reason = "gemm takes pointers")]
-fn multiply<T: Float>(
+unsafe fn multiply<T: Float>(
     out: Out<'_, T>,
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
@@ -176,15 +189,14 @@ fn multiply<T: Float>(
     let (m, k, n) = (a.rows, a.cols, b.cols);
     assert_eq!(k, b.rows, "inner sizes");
     // SAFETY: the asserts here, in `Matrix::new`, `some_rows` and `some_columns`, and where an `Out` is made, keep every
-    // index (row * row_stride + col * col_stride) inside its slice; that of `out` is borrowed mutably and so overlaps
-    // neither input, and unless it is added to, and then holds numbers, it is not read; T is f32 or f64 (`Float` is
-    // sealed).
+    // index (row * row_stride + col * col_stride) inside its slice; the places are borrowed mutably and so overlap neither
+    // input; gemm 0.19 reads them only to add to them (its `read_dst`); T is f32 or f64 (`Float` is sealed).
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out.data,
+            out.places.as_mut_ptr().cast(),
             1,
             out.row_stride as isize,
             accumulate,

@@ -98,10 +98,6 @@ mod tests {
     use super::*;
     use crate::testing::{assert_close, numbers, on_one_and_four_threads};
 
-    fn product(g: &ProductGeometry, a: &[f64], b: &[f64]) -> Vec<f64> {
-        multiply(g, a, b)
-    }
-
     fn dot(a: &[f64], b: &[f64]) -> f64 {
         a.iter().zip(b).map(|(a, b)| a * b).sum()
     }
@@ -125,7 +121,7 @@ mod tests {
                         (0..k).map(|inner| a_at(i, row, inner) * b_at(i, inner, col)).sum()
                     })
                     .collect();
-                assert_close(&product(&g, &a, &b), &expected, 1e-13);
+                assert_close(&multiply(&g, &a, &b), &expected, 1e-13);
             }
         }
     }
@@ -136,15 +132,15 @@ mod tests {
         for transposed in [[false, false], [false, true], [true, false], [true, true]] {
             let g = ProductGeometry::new(2, [3, 4, 5], transposed).unwrap();
             let (a, b, dc): (Vec<f64>, Vec<f64>, Vec<f64>) = (numbers(24, 1), numbers(40, 2), numbers(30, 3));
-            let value = dot(&dc, &product(&g, &a, &b));
+            let value = dot(&dc, &multiply(&g, &a, &b));
             let of = |(g, swaps): (ProductGeometry, bool), first: &[f64], second: &[f64]| {
-                if swaps { product(&g, second, first) } else { product(&g, first, second) }
+                if swaps { multiply(&g, second, first) } else { multiply(&g, first, second) }
             };
             let (by_a, by_b) = (of(g.by_first(), &dc, &b), of(g.by_second(), &a, &dc));
             assert!((dot(&a, &by_a) - value).abs() < 1e-12 && (dot(&b, &by_b) - value).abs() < 1e-12);
             // Linear forms that agree in one point need not be equal; of another A only the first changes.
             let other: Vec<f64> = numbers(24, 4);
-            let moved = dot(&dc, &product(&g, &other, &b));
+            let moved = dot(&dc, &multiply(&g, &other, &b));
             assert!((dot(&other, &by_a) - moved).abs() < 1e-12, "{transposed:?}");
         }
     }

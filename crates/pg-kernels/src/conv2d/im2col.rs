@@ -72,8 +72,7 @@ fn forward_stacked<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], outp
         let (columns, stacked) = scratch.split_at_mut(rows * k);
         stack_columns(g, 0, input, columns);
         let columns = Matrix::new(columns, rows, k);
-        let filters = g.out_channels.div_ceil(PARTS);
-        stacked.par_chunks_mut(filters * k).zip(weight.par_chunks(filters * rows)).for_each(
+        stacked.par_chunks_mut(ROWS_A_TASK * k).zip(weight.par_chunks(ROWS_A_TASK * rows)).for_each(
             |(stacked, weight)| {
                 matmul(stacked, Matrix::new(weight, weight.len() / rows, rows), columns, false);
             },
@@ -147,9 +146,8 @@ fn input_gradient_stacked<T: Float>(
         stack(g, 0, gradient, stacked);
         let stacked = Matrix::new(stacked, g.out_channels, k);
         let weight = Matrix::new(weight, g.out_channels, rows).transposed();
-        let rows_a_part = rows.div_ceil(PARTS);
-        columns.par_chunks_mut(rows_a_part * k).enumerate().for_each(|(part, columns)| {
-            let weight = weight.some_rows(part * rows_a_part, columns.len() / k);
+        columns.par_chunks_mut(ROWS_A_TASK * k).enumerate().for_each(|(task, columns)| {
+            let weight = weight.some_rows(task * ROWS_A_TASK, columns.len() / k);
             matmul(columns, weight, stacked, false);
         });
         let columns = &*columns;
@@ -177,10 +175,12 @@ fn rows_of_sample<'a, T>(
 
 /// Elements that are stacked at a time; so few in tests that they see several rounds.
 const STACKED: usize = if cfg!(test) { 400 } else { 1 << 22 };
-/// Elements of a kernel that is summed in parts at once: of larger ones, one sum is kept.
-const SMALL_KERNEL: usize = if cfg!(test) { 40 } else { (1 << 18) - 1 };
+/// Elements of a kernel of which one sum is kept; smaller ones are summed in parts at once.
+const LARGE_KERNEL: usize = if cfg!(test) { 41 } else { 1 << 18 };
 /// Elements of the columns that are gathered at a time: they stay in the cache.
 const GATHERED: usize = if cfg!(test) { 100 } else { 1 << 18 };
+/// Rows of a product of samples side by side that are a task.
+const ROWS_A_TASK: usize = if cfg!(test) { 3 } else { 128 };
 /// Parts that the sum over samples is cut into, or the product of a single one.
 const PARTS: usize = 8;
 
@@ -194,7 +194,7 @@ pub(super) fn weight_gradient<T: Float>(
     if g.is_one_product() {
         return sum_samples(g, input, gradient, g.out_channels.div_ceil(PARTS), weight_gradient);
     }
-    if g.kernel_len() > SMALL_KERNEL {
+    if g.kernel_len() >= LARGE_KERNEL {
         let filters_a_task = g.group_out().div_ceil(4).clamp(16, 128);
         return sum_samples(g, input, gradient, filters_a_task, weight_gradient);
     }

@@ -2,11 +2,12 @@
 //!
 //! Many tiles come in rounds: their points are computed in parallel over blocks of channels, then multiplied and added up
 //! in parallel over points and blocks of channels. One sum is kept, so memory does not grow with the threads. Of few tiles
-//! the points are all computed first, and then the gradients of one block of channels after the other, whose sums stay in
-//! the cache: of many filters they take more memory than the tiles.
+//! all points come first; then each task makes the gradients of one block of channels and one panel of filters, whose sums
+//! stay in the cache.
 
+use super::tiles::{Grid, PointsTask};
 use super::transform::{GradientPoints, InputPoints, KernelGradient, transform};
-use super::{Grid, POINTS, PointsTask, Winograd, has_few_registers, with_vectors};
+use super::{POINTS, Winograd, has_few_registers, with_vectors};
 use pulp::{Simd, WithSimd, bytemuck};
 use rayon::prelude::*;
 use std::marker::PhantomData;
@@ -108,8 +109,11 @@ impl WeightGradient<'_> {
                     block.push(part);
                 }
             }
-            kernels.into_par_iter().zip(u.par_chunks(POINTS * tiles)).for_each(|(kernels, u)| {
-                simd.vectorize(BlockTask::<S, PANEL> { simd, u, d, tiles, kernels });
+            kernels.par_iter_mut().zip(u.par_chunks(POINTS * tiles)).for_each(|(kernels, u)| {
+                let panels = kernels.par_chunks_mut(PANEL * lanes).zip(d.par_chunks(PANEL * POINTS * tiles));
+                panels.for_each(|(kernels, d)| {
+                    simd.vectorize(BlockTask::<S, PANEL> { simd, u, d, tiles, kernels });
+                });
             });
         });
     }
@@ -193,49 +197,45 @@ fn lane_products<S: Simd, const PANEL: usize>(
     acc
 }
 
-/// The gradients of all kernels of one block of channels.
-struct BlockTask<'a, S: Simd, const PANEL: usize> {
+/// The gradients of the kernels of one block of channels and one panel of filters.
+struct BlockTask<'a, 'b, S: Simd, const PANEL: usize> {
     simd: S,
     u: &'a [S::f32s],
     d: &'a [S::f32s],
     tiles: usize,
-    /// The block's kernels in each filter.
-    kernels: Vec<&'a mut [f32]>,
+    /// Of each filter those of the block.
+    kernels: &'a mut [&'b mut [f32]],
 }
 
-impl<S: Simd, const PANEL: usize> pulp::NullaryFnOnce for BlockTask<'_, S, PANEL> {
+impl<S: Simd, const PANEL: usize> pulp::NullaryFnOnce for BlockTask<'_, '_, S, PANEL> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let Self { simd, u, d, tiles, mut kernels } = self;
+        let Self { simd, u, d, tiles, kernels } = self;
         // [point][lane][part]
         let point_len = S::F32_LANES * PANEL;
         let mut sums = vec![simd.splat_f32s(0.0); POINTS * point_len];
-        let panels = kernels.chunks_mut(PANEL * S::F32_LANES);
-        for (kernels, d) in panels.zip(d.chunks_exact(PANEL * POINTS * tiles)) {
-            for (point, sums) in sums.chunks_exact_mut(point_len).enumerate() {
-                let u = &u[point * tiles..][..tiles];
-                let d: [&[S::f32s]; PANEL] =
-                    std::array::from_fn(|i| &d[(i * POINTS + point) * tiles..][..tiles]);
-                for (rows, sums) in sums.chunks_mut(LANE_ROWS * PANEL).enumerate() {
-                    let products = lane_products(simd, u, &d, rows * LANE_ROWS);
-                    for (sum, &product) in sums.iter_mut().zip(products.as_flattened()) {
-                        *sum = product;
-                    }
+        for (point, sums) in sums.chunks_exact_mut(point_len).enumerate() {
+            let u = &u[point * tiles..][..tiles];
+            let d: [&[S::f32s]; PANEL] = std::array::from_fn(|i| &d[(i * POINTS + point) * tiles..][..tiles]);
+            for (rows, sums) in sums.chunks_mut(LANE_ROWS * PANEL).enumerate() {
+                let products = lane_products(simd, u, &d, rows * LANE_ROWS);
+                for (sum, &product) in sums.iter_mut().zip(products.as_flattened()) {
+                    *sum = product;
                 }
             }
-            for (part, kernels) in kernels.chunks_mut(S::F32_LANES).enumerate() {
-                let channels = kernels[0].len() / 9;
-                for channel in 0..channels {
-                    let mut points = [simd.splat_f32s(0.0); POINTS];
-                    for (value, sums) in points.iter_mut().zip(sums.chunks_exact(point_len)) {
-                        *value = sums[channel * PANEL + part];
-                    }
-                    let taps = transform::<S, KernelGradient, 6, 3>(simd, &points);
-                    for (lane, kernels) in kernels.iter_mut().enumerate() {
-                        write_taps::<S>(&taps, lane, &mut kernels[channel * 9..][..9]);
-                    }
+        }
+        for (part, kernels) in kernels.chunks_mut(S::F32_LANES).enumerate() {
+            let channels = kernels[0].len() / 9;
+            for channel in 0..channels {
+                let mut points = [simd.splat_f32s(0.0); POINTS];
+                for (value, sums) in points.iter_mut().zip(sums.chunks_exact(point_len)) {
+                    *value = sums[channel * PANEL + part];
+                }
+                let taps = transform::<S, KernelGradient, 6, 3>(simd, &points);
+                for (lane, kernels) in kernels.iter_mut().enumerate() {
+                    write_taps::<S>(&taps, lane, &mut kernels[channel * 9..][..9]);
                 }
             }
         }
