@@ -44,8 +44,9 @@ struct Tape {
     anchors: Vec<Var>,
 }
 
-/// An operation's gradients by its arguments, from the gradient by its result.
-type Derivative = dyn Fn(&Tensor) -> CandleResult<Vec<Option<Tensor>>>;
+/// An operation's gradients by its arguments, from the gradient by its result. In the last pass it also gets what the
+/// gradient by its first argument is so far, and may take that and add it to its own, to save a pass over memory.
+type Derivative = dyn Fn(&Tensor, &mut Option<Tensor>) -> CandleResult<Vec<Option<Tensor>>>;
 
 struct Entry {
     arguments: Vec<TensorId>,
@@ -144,7 +145,7 @@ pub(crate) fn apply1(
         Way::Record => {
             let y = run1(x, &op)?;
             let (x_saved, y_saved) = (saved(x, reads[0])?, saved(&y, reads_result)?);
-            record(&[x], &y, move |grad| Ok(vec![op.bwd(&x_saved, &y_saved, grad)?]))?;
+            record(&[x], &y, move |grad, _| Ok(vec![op.bwd(&x_saved, &y_saved, grad)?]))?;
             Ok(y)
         }
     }
@@ -163,7 +164,7 @@ pub(crate) fn apply2(
         Way::Record => {
             let z = run2(x, y, &op)?;
             let (x_saved, y_saved, z_saved) = (saved(x, reads[0])?, saved(y, reads[1])?, saved(&z, false)?);
-            record(&[x, y], &z, move |grad| {
+            record(&[x, y], &z, move |grad, _| {
                 let (x, y) = op.bwd(&x_saved, &y_saved, &z_saved, grad)?;
                 Ok(vec![x, y])
             })?;
@@ -186,7 +187,7 @@ pub(crate) fn apply3(
         Way::Record => {
             let w = run3(x, y, z, &op)?;
             let kept = [saved(x, reads[0])?, saved(y, reads[1])?, saved(z, reads[2])?, saved(&w, false)?];
-            record(&[x, y, z], &w, move |grad| {
+            record(&[x, y, z], &w, move |grad, _| {
                 let (x, y, z) = op.bwd(&kept[0], &kept[1], &kept[2], &kept[3], grad)?;
                 Ok(vec![x, y, z])
             })?;
@@ -196,18 +197,18 @@ pub(crate) fn apply3(
 }
 
 /// An operation of which candle has no description: only while a step is recorded. The derivative sees the result, if
-/// it `reads_result`, and the gradient by it.
+/// it `reads_result`, the gradient by it, and what that by the first argument is so far (see [`Derivative`]).
 pub(crate) fn apply(
     arguments: &[&Tensor],
     computed: Computed,
     reads_result: bool,
-    derivative: impl Fn(&Tensor, &Tensor) -> CandleResult<Vec<Option<Tensor>>> + 'static,
+    derivative: impl Fn(&Tensor, &Tensor, &mut Option<Tensor>) -> CandleResult<Vec<Option<Tensor>>> + 'static,
 ) -> CandleResult<Tensor> {
     match way(arguments) {
         Way::Record => {
             let y = result(arguments[0].device(), computed)?;
             let y_saved = saved(&y, reads_result)?.detach();
-            record(arguments, &y, move |grad| derivative(&y_saved, grad))?;
+            record(arguments, &y, move |grad, so_far| derivative(&y_saved, grad, so_far))?;
             Ok(y)
         }
         _ => computed.into_tensor(arguments[0].device()),
@@ -226,7 +227,7 @@ pub(crate) fn apply_part(
         record_segment(tensor)?;
     }
     let arguments = tensors.iter().map(|t| t.id()).chain(variables.iter().copied()).collect();
-    push(Entry { arguments, result: y.id(), derivative: Box::new(derivative) });
+    push(Entry { arguments, result: y.id(), derivative: Box::new(move |grad, _| derivative(grad)) });
     Ok(y)
 }
 
@@ -393,7 +394,7 @@ impl CustomOp1 for Anchored {
 fn record(
     arguments: &[&Tensor],
     result: &Tensor,
-    derivative: impl Fn(&Tensor) -> CandleResult<Vec<Option<Tensor>>> + 'static,
+    derivative: impl Fn(&Tensor, &mut Option<Tensor>) -> CandleResult<Vec<Option<Tensor>>> + 'static,
 ) -> CandleResult<()> {
     for argument in arguments {
         record_segment(argument)?;
@@ -431,7 +432,7 @@ fn record_segment(x: &Tensor) -> CandleResult<()> {
     push(Entry {
         arguments,
         result: x.id(),
-        derivative: Box::new(move |grad| segment_gradients(&y, &of, grad)),
+        derivative: Box::new(move |grad, _| segment_gradients(&y, &of, grad)),
     });
     Ok(())
 }
@@ -506,8 +507,11 @@ pub(crate) fn backward_from(y: &Tensor, dy: &Tensor) -> Result<GradStore> {
     let entries = TAPE.with_borrow(|tape| Some(tape.as_ref()?.places.get(&y.id())? + 1)).unwrap_or(0);
     for place in (0..entries).rev() {
         let Some((entry, grad)) = take(place, &mut gradients) else { continue };
-        let found = (entry.derivative)(&grad)?;
+        let first = entry.arguments.first().filter(|_| pass::is_last());
+        let mut so_far = first.and_then(|id| gradients.remove(id));
+        let found = (entry.derivative)(&grad, &mut so_far)?;
         drop(grad);
+        gradients.extend(first.copied().zip(so_far));
         for (&argument, grad) in entry.arguments.iter().zip(found) {
             let Some(grad) = grad else { continue };
             if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&argument)) {

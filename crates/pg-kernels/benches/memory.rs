@@ -29,11 +29,11 @@ fn normalisation(criterion: &mut Criterion) {
         bench.iter(|| batch_norm::forward_relu(&g, &moments, black_box(&x), &w, &b, Some(&v)));
     });
     group.bench_function("input gradient", |bench| {
-        bench.iter(|| batch_norm::input_gradient(&g, &moments, [black_box(&x), &w, &dy]));
+        bench.iter(|| batch_norm::input_gradient(&g, &moments, [black_box(&x), &w, &dy], None));
     });
     group.bench_function("second derivative", |bench| {
         let numbers = [&x[..], &w, &dy, &v];
-        bench.iter(|| batch_norm::second(&g, &moments, black_box(numbers)));
+        bench.iter(|| batch_norm::second(&g, &moments, black_box(numbers), None));
     });
 }
 

@@ -120,13 +120,14 @@ fn rectify(x: f64) -> f64 {
     if x <= 0.0 { 0.0 } else { x }
 }
 
-/// The gradients by x, weight and bias, of `dy`.
+/// The gradients by x, weight and bias, of `dy`. To that by x `so_far` is added, in the same pass over memory.
 pub fn input_gradient<T: Float>(
     g: &ChannelGeometry,
     moments: &Moments,
     [x, weight, dy]: [&[T]; 3],
+    so_far: Option<&[T]>,
 ) -> [Vec<T>; 3] {
-    g.check(&[x.len(), dy.len()], &[weight.len(), moments.mean.len()]);
+    g.check(&[x.len(), dy.len(), so_far.map_or(x.len(), <[T]>::len)], &[weight.len(), moments.mean.len()]);
     let count = g.count() as f64;
     let totals = sums(g, |channel, line| {
         let mean = moments.mean[channel];
@@ -134,23 +135,37 @@ pub fn input_gradient<T: Float>(
     });
     let totals: Vec<[f64; 2]> =
         totals.into_iter().zip(&moments.inverse_deviation).map(|([dy, dy_x], r)| [dy, dy_x * r]).collect();
-    let [dx] = map_lines(g, [x, dy], |channel| {
+    let gradient = |channel: usize| {
         let (mean, r) = (moments.mean[channel], moments.inverse_deviation[channel]);
         let ([dy_mean, dy_z], scale) = (totals[channel].map(|sum| sum / count), weight[channel].into() * r);
         let (of_x, constant) = (-scale * dy_z * r, -scale * dy_mean);
-        move |[x, dy]| [scale * dy + of_x * (x - mean) + constant]
-    });
+        move |x, dy| scale * dy + of_x * (x - mean) + constant
+    };
+    let [dx] = match so_far {
+        None => map_lines(g, [x, dy], |channel| {
+            let gradient = gradient(channel);
+            move |[x, dy]| [gradient(x, dy)]
+        }),
+        Some(so_far) => map_lines(g, [x, dy, so_far], |channel| {
+            let gradient = gradient(channel);
+            move |[x, dy, so_far]| [so_far + gradient(x, dy)]
+        }),
+    };
     let [db, dw] = [0, 1].map(|i| totals.iter().map(|sums| T::from_f64(sums[i])).collect());
     [dx, dw, db]
 }
 
-/// The gradients of sum(`v` dx), where dx is that of `dy`, by x, weight and `dy`.
+/// The gradients of sum(`v` dx), where dx is that of `dy`, by x, weight and `dy`. To that by x `so_far` is added.
 pub fn second<T: Float>(
     g: &ChannelGeometry,
     moments: &Moments,
     [x, weight, dy, v]: [&[T]; 4],
+    so_far: Option<&[T]>,
 ) -> [Vec<T>; 3] {
-    g.check(&[x.len(), dy.len(), v.len()], &[weight.len(), moments.mean.len()]);
+    g.check(
+        &[x.len(), dy.len(), v.len(), so_far.map_or(x.len(), <[T]>::len)],
+        &[weight.len(), moments.mean.len()],
+    );
     let count = g.count() as f64;
     let totals = sums(g, |channel, line| {
         let mean = moments.mean[channel];
@@ -166,7 +181,7 @@ pub fn second<T: Float>(
         .collect();
     let correlation = |[dy, v, dy_z, v_z, dy_v]: [f64; 5]| dy_v - dy * v - dy_z * v_z;
     // Both are linear in x - m, v and dy, with factors of the channel.
-    let [by_x, by_dy] = map_lines(g, [x, dy, v], |channel| {
+    let gradients = |channel: usize| {
         let (mean, r) = (moments.mean[channel], moments.inverse_deviation[channel]);
         let [dy_mean, v_mean, dy_z, v_z, _] = means[channel];
         let w_r = weight[channel].into() * r;
@@ -178,11 +193,24 @@ pub fn second<T: Float>(
             scale * v_z,
             -scale * (dy_z * v_mean + v_z * dy_mean),
         ];
-        move |[x, dy, v]| {
+        move |x, dy, v| {
             let x = x - mean;
             [of_x[0] * x + of_x[1] * v + of_x[2] * dy + of_x[3], of_dy[0] * x + of_dy[1] * v + of_dy[2]]
         }
-    });
+    };
+    let [by_x, by_dy] = match so_far {
+        None => map_lines(g, [x, dy, v], |channel| {
+            let gradients = gradients(channel);
+            move |[x, dy, v]| gradients(x, dy, v)
+        }),
+        Some(so_far) => map_lines(g, [x, dy, v, so_far], |channel| {
+            let gradients = gradients(channel);
+            move |[x, dy, v, so_far]| {
+                let [by_x, by_dy] = gradients(x, dy, v);
+                [so_far + by_x, by_dy]
+            }
+        }),
+    };
     let by_weight = |(&means, r): (&[f64; 5], &f64)| T::from_f64(r * count * correlation(means));
     [by_x, means.iter().zip(&moments.inverse_deviation).map(by_weight).collect(), by_dy]
 }
@@ -214,7 +242,7 @@ mod tests {
 
         /// sum(v dx).
         fn second(&self, x: &[f64], weight: &[f64], dy: &[f64]) -> f64 {
-            let [dx, ..] = input_gradient(&self.g, &Moments::new(&self.g, x, 1e-2), [x, weight, dy]);
+            let [dx, ..] = input_gradient(&self.g, &Moments::new(&self.g, x, 1e-2), [x, weight, dy], None);
             dx.iter().zip(&self.v).map(|(dx, v)| dx * v).sum()
         }
     }
@@ -241,14 +269,20 @@ mod tests {
             let case = Case { g, weight: vec![0.7, -1.2, 0.4], dy: numbers(n, 2), v: numbers(n, 3) };
             let x = numbers(n, 1);
             let moments = Moments::new(&g, &x, 1e-2);
-            let [dx, dw, db] = input_gradient(&g, &moments, [&x, &case.weight, &case.dy]);
+            let [dx, dw, db] = input_gradient(&g, &moments, [&x, &case.weight, &case.dy], None);
             assert_close(&dx, &central(&x, |x| case.first(x, &case.weight)), 1e-7);
             assert_close(&dw, &central(&case.weight, |w| case.first(&x, w)), 1e-7);
             assert_close(&db, &crate::channels::sum(&g, &case.dy), 1e-12);
-            let [by_x, by_weight, by_dy] = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v]);
+            let [by_x, by_weight, by_dy] = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v], None);
             assert_close(&by_x, &central(&x, |x| case.second(x, &case.weight, &case.dy)), 1e-7);
             assert_close(&by_dy, &central(&case.dy, |dy| case.second(&x, &case.weight, dy)), 1e-7);
             assert_close(&by_weight, &central(&case.weight, |w| case.second(&x, w, &case.dy)), 1e-7);
+            // Added to what there was.
+            let [sum, ..] = input_gradient(&g, &moments, [&x, &case.weight, &case.dy], Some(&case.v));
+            assert_close(&sum, &dx.iter().zip(&case.v).map(|(dx, v)| dx + v).collect::<Vec<_>>(), 1e-12);
+            let [sum, _, same] = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v], Some(&x));
+            assert_close(&sum, &by_x.iter().zip(&x).map(|(by_x, x)| by_x + x).collect::<Vec<_>>(), 1e-12);
+            assert_close(&same, &by_dy, 1e-12);
         }
     }
 
@@ -291,8 +325,8 @@ mod tests {
                 let z = (x[i] - moments.mean[channel]) * moments.inverse_deviation[channel];
                 assert!((y - w[channel] * (z + 1.0)).abs() < 1e-12);
             }
-            let first = input_gradient(&g, &moments, [&x, &w, &dy]);
-            let second = second(&g, &moments, [&x, &w, &dy, &v]);
+            let first = input_gradient(&g, &moments, [&x, &w, &dy], Some(&v));
+            let second = second(&g, &moments, [&x, &w, &dy, &v], Some(&x));
             (moments.mean, moments.variance, first, second)
         });
         assert!(one == four);

@@ -124,12 +124,12 @@ fn recorded_with_kernels(
     arguments.extend(&shortcut);
     let adds = shortcut.is_some();
     let this = Recorded { normalization: Rc::new(normalization), x: x.clone(), weight: weight.clone() };
-    let y = tape::apply(&arguments, y, rectifies, move |y, dy| {
+    let y = tape::apply(&arguments, y, rectifies, move |y, dy, so_far| {
         if !rectifies {
-            return this.gradients(dy);
+            return this.gradients(dy, so_far);
         }
         let dy = where_positive(&pass::operand(dy), y)?;
-        let mut gradients = this.gradients(&dy)?;
+        let mut gradients = this.gradients(&dy, so_far)?;
         gradients.extend(adds.then_some(Some(dy)));
         Ok(gradients)
     })?;
@@ -146,23 +146,30 @@ struct Recorded {
 
 impl Recorded {
     /// Of x, weight and bias. Unless this is the last pass, that of x alone, and it is recorded.
-    fn gradients(&self, dy: &Tensor) -> CandleResult<Vec<Option<Tensor>>> {
+    fn gradients(&self, dy: &Tensor, so_far: &mut Option<Tensor>) -> CandleResult<Vec<Option<Tensor>>> {
         let dy = dy.contiguous()?;
-        let [dx, dw, db] = self.normalization.input_gradient([&self.x, &self.weight, &dy])?;
+        let [dx, dw, db] = self.normalization.input_gradient([&self.x, &self.weight, &dy], so_far)?;
         if pass::is_last() {
             return self.tensors([dx, dw, db]);
         }
         let (this, first) = (self.clone(), dy.clone());
-        let dx = tape::apply(&[&self.x, &self.weight, &dy], dx, false, move |_, v| this.second(&first, v))?;
+        let dx = tape::apply(&[&self.x, &self.weight, &dy], dx, false, move |_, v, so_far| {
+            this.second(&first, v, so_far)
+        })?;
         Ok(vec![Some(dx), None, None])
     }
 
     /// Of x, weight and dy.
-    fn second(&self, dy: &Tensor, v: &Tensor) -> CandleResult<Vec<Option<Tensor>>> {
+    fn second(
+        &self,
+        dy: &Tensor,
+        v: &Tensor,
+        so_far: &mut Option<Tensor>,
+    ) -> CandleResult<Vec<Option<Tensor>>> {
         if !pass::is_last() {
             bail!("a recorded batch normalisation has two derivatives, not three");
         }
-        self.tensors(self.normalization.second([&self.x, &self.weight, dy, &v.contiguous()?])?)
+        self.tensors(self.normalization.second([&self.x, &self.weight, dy, &v.contiguous()?], so_far)?)
     }
 
     fn tensors(&self, computed: [Computed; 3]) -> CandleResult<Vec<Option<Tensor>>> {

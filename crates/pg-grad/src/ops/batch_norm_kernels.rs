@@ -56,14 +56,24 @@ impl Normalization {
         for_float!(operands[0], self.forward_as(operands, shortcut, rectifies))
     }
 
-    /// Of [x, weight, dy]: the gradients by x, weight and bias.
-    pub(super) fn input_gradient(&self, operands: [&Tensor; 3]) -> Result<[Computed; 3]> {
-        for_float!(operands[0], self.input_gradient_as(operands))
+    /// Of [x, weight, dy]: the gradients by x, weight and bias. That by x is added to `so_far`, if it can be in the same
+    /// pass, and `so_far` is taken.
+    pub(super) fn input_gradient(
+        &self,
+        operands: [&Tensor; 3],
+        so_far: &mut Option<Tensor>,
+    ) -> Result<[Computed; 3]> {
+        for_float!(operands[0], self.input_gradient_as(operands, so_far))
     }
 
-    /// Of [x, weight, dy, v]: of the sum of `v` times the gradient by x, the gradients by x, weight and dy.
-    pub(super) fn second(&self, operands: [&Tensor; 4]) -> Result<[Computed; 3]> {
-        for_float!(operands[0], self.second_as(operands))
+    /// Of [x, weight, dy, v]: of the sum of `v` times the gradient by x, the gradients by x, weight and dy; `so_far` as in
+    /// [`Self::input_gradient`].
+    pub(super) fn second(
+        &self,
+        operands: [&Tensor; 4],
+        so_far: &mut Option<Tensor>,
+    ) -> Result<[Computed; 3]> {
+        for_float!(operands[0], self.second_as(operands, so_far))
     }
 }
 
@@ -110,16 +120,25 @@ impl Normalization {
         }
     }
 
-    fn input_gradient_as<T: Element>(&self, operands: [&Tensor; 3]) -> Result<[Computed; 3]> {
-        let g = &self.g;
+    fn input_gradient_as<T: Element>(
+        &self,
+        operands: [&Tensor; 3],
+        so_far: &mut Option<Tensor>,
+    ) -> Result<[Computed; 3]> {
+        let (g, [x, weight, dy]) = (&self.g, operands);
         match &self.moments {
-            Moments::Cpu(moments) => with_slices(operands, |slices: [&[T]; 3]| {
-                let [dx, dw, db] = kernels::input_gradient(g, moments, slices);
-                let numbers = |values| Computed::cpu(values, Shape::from(g.channels()));
-                [Computed::cpu(dx, self.shape.clone()), numbers(dw), numbers(db)]
-            }),
+            Moments::Cpu(moments) => {
+                let so_far = so_far.take().map(|so_far| so_far.contiguous()).transpose()?;
+                let added = so_far.as_ref().unwrap_or(x);
+                with_slices([x, weight, dy, added], |[x, w, dy, added]: [&[T]; 4]| {
+                    let added = so_far.as_ref().map(|_| added);
+                    let [dx, dw, db] = kernels::input_gradient(g, moments, [x, w, dy], added);
+                    let numbers = |values| Computed::cpu(values, Shape::from(g.channels()));
+                    [Computed::cpu(dx, self.shape.clone()), numbers(dw), numbers(db)]
+                })
+            }
             #[cfg(feature = "cuda")]
-            Moments::Cuda(moments) => cuda::with_views::<T, _, 3>(operands, |device, views| {
+            Moments::Cuda(moments) => cuda::with_views::<T, _, 3>([x, weight, dy], |device, views| {
                 let [dx, dw, db] = cuda::batch_norm::input_gradient(device, g, moments, views)?;
                 let of = |slice, shape| Computed::cuda(slice, device, shape);
                 let numbers = Shape::from(g.channels());
@@ -128,16 +147,25 @@ impl Normalization {
         }
     }
 
-    fn second_as<T: Element>(&self, operands: [&Tensor; 4]) -> Result<[Computed; 3]> {
-        let g = &self.g;
+    fn second_as<T: Element>(
+        &self,
+        operands: [&Tensor; 4],
+        so_far: &mut Option<Tensor>,
+    ) -> Result<[Computed; 3]> {
+        let (g, [x, weight, dy, v]) = (&self.g, operands);
         match &self.moments {
-            Moments::Cpu(moments) => with_slices(operands, |slices: [&[T]; 4]| {
-                let [by_x, by_weight, by_dy] = kernels::second(g, moments, slices);
-                let like_x = |values| Computed::cpu(values, self.shape.clone());
-                [like_x(by_x), Computed::cpu(by_weight, Shape::from(g.channels())), like_x(by_dy)]
-            }),
+            Moments::Cpu(moments) => {
+                let so_far = so_far.take().map(|so_far| so_far.contiguous()).transpose()?;
+                let added = so_far.as_ref().unwrap_or(x);
+                with_slices([x, weight, dy, v, added], |[x, w, dy, v, added]: [&[T]; 5]| {
+                    let added = so_far.as_ref().map(|_| added);
+                    let [by_x, by_weight, by_dy] = kernels::second(g, moments, [x, w, dy, v], added);
+                    let like_x = |values| Computed::cpu(values, self.shape.clone());
+                    [like_x(by_x), Computed::cpu(by_weight, Shape::from(g.channels())), like_x(by_dy)]
+                })
+            }
             #[cfg(feature = "cuda")]
-            Moments::Cuda(moments) => cuda::with_views::<T, _, 4>(operands, |device, views| {
+            Moments::Cuda(moments) => cuda::with_views::<T, _, 4>([x, weight, dy, v], |device, views| {
                 let [by_x, by_weight, by_dy] = cuda::batch_norm::second(device, g, moments, views)?;
                 let of = |slice, shape| Computed::cuda(slice, device, shape);
                 let like_x = || self.shape.clone();

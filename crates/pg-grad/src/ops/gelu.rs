@@ -23,13 +23,13 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
 fn recorded(x: &Tensor) -> CandleResult<Tensor> {
     let y = for_float!(x, forward(x))?;
     let this = x.clone();
-    tape::apply(&[x], y, false, move |_, dy| Ok(vec![Some(gradient(&this, &dy.contiguous()?)?)]))
+    tape::apply(&[x], y, false, move |_, dy, _| Ok(vec![Some(gradient(&this, &dy.contiguous()?)?)]))
 }
 
 fn gradient(x: &Tensor, dy: &Tensor) -> CandleResult<Tensor> {
     let dx = for_float!(x, first(x, dy))?;
     let saved = [x.clone(), dy.clone()];
-    tape::apply(&[x, dy], dx, false, move |_, v| second(&saved, &v.contiguous()?))
+    tape::apply(&[x, dy], dx, false, move |_, v, _| second(&saved, &v.contiguous()?))
 }
 
 fn second([x, dy]: &[Tensor; 2], v: &Tensor) -> CandleResult<Vec<Option<Tensor>>> {

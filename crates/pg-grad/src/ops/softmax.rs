@@ -26,13 +26,13 @@ pub fn softmax(x: &Tensor, dim: impl Dim) -> Result<Tensor> {
 fn recorded(x: &Tensor, row: usize) -> CandleResult<Tensor> {
     let y = for_float!(x, forward(x, row))?;
     let this = x.clone();
-    tape::apply(&[x], y, true, move |y, dy| Ok(vec![Some(gradient(&this, y, &dy.contiguous()?, row)?)]))
+    tape::apply(&[x], y, true, move |y, dy, _| Ok(vec![Some(gradient(&this, y, &dy.contiguous()?, row)?)]))
 }
 
 fn gradient(x: &Tensor, y: &Tensor, dy: &Tensor, row: usize) -> CandleResult<Tensor> {
     let dx = for_float!(y, first(y, dy, row))?;
     let saved = [y.clone(), dy.detach()];
-    tape::apply(&[x, dy], dx, false, move |_, v| second(&saved, &v.contiguous()?, row))
+    tape::apply(&[x, dy], dx, false, move |_, v, _| second(&saved, &v.contiguous()?, row))
 }
 
 fn second([y, dy]: &[Tensor; 2], v: &Tensor, row: usize) -> CandleResult<Vec<Option<Tensor>>> {
