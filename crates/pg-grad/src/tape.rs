@@ -45,7 +45,7 @@ struct Tape {
 }
 
 /// An operation's gradients by its arguments, from the gradient by its result. In the last pass it also gets what the
-/// gradient by its first argument is so far, and may take that and add it to its own, to save a pass over memory.
+/// gradient by its first argument is so far, and may take that, to save a pass over memory: who takes it returns the sum.
 type Derivative = dyn Fn(&Tensor, &mut Option<Tensor>) -> CandleResult<Vec<Option<Tensor>>>;
 
 struct Entry {
@@ -509,7 +509,12 @@ pub(crate) fn backward_from(y: &Tensor, dy: &Tensor) -> Result<GradStore> {
         let Some((entry, grad)) = take(place, &mut gradients) else { continue };
         let first = entry.arguments.first().filter(|_| pass::is_last());
         let mut so_far = first.and_then(|id| gradients.remove(id));
+        let had_one = so_far.is_some();
         let found = (entry.derivative)(&grad, &mut so_far)?;
+        debug_assert!(
+            !had_one || so_far.is_some() || matches!(found.first(), Some(Some(_))),
+            "taken and not returned"
+        );
         drop(grad);
         gradients.extend(first.copied().zip(so_far));
         for (&argument, grad) in entry.arguments.iter().zip(found) {
@@ -611,6 +616,16 @@ mod tests {
         second_half(&y, w)
     }
 
+    /// The input itself normalised twice, and once with itself as the shortcut.
+    fn shared(x: &Tensor, w: &[Var]) -> Result<Tensor> {
+        let [weight, bias] = [0, 1].map(|i| Var::from_tensor(&w[1].narrow(0, 2 * i, 2).unwrap()).unwrap());
+        let once = batch_norm(x, &weight, &bias, 1e-5)?.0;
+        let again = batch_norm_relu(x, &bias, &weight, 1e-5, Some(x))?.0;
+        let same = Conv2dOptions { padding: (1, 1), ..Conv2dOptions::default() };
+        let y = relu(&conv2d(&add(&once, &again)?, &w[0], same)?)?;
+        linear(&y.narrow(2, 0, 3)?.narrow(3, 0, 3)?.flatten_from(1)?, &w[5], Some(&w[6]))
+    }
+
     /// Attention of two heads over six tokens.
     fn attention(x: &Tensor, w: &[Var]) -> Result<Tensor> {
         let tokens = layer_norm(&x.reshape((3, 6, 12))?, &w[8], &w[8], 1e-5)?;
@@ -642,11 +657,19 @@ mod tests {
 
     #[test]
     fn a_record_gives_the_derivatives_of_candles_graph() {
-        for (network, of_candle) in
-            [(network as Network, network as Network), (checkpointed, network), (attention, attention)]
-        {
+        for (network, of_candle) in [
+            (network as Network, network as Network),
+            (checkpointed, network),
+            (attention, attention),
+            (shared, shared),
+        ] {
             let (recorded, candle) = (gradients(true, network), gradients(false, of_candle));
-            assert!(candle.len() > 400 && recorded.len() == candle.len());
+            assert!(
+                candle.len() > 400 && recorded.len() == candle.len(),
+                "{} {}",
+                recorded.len(),
+                candle.len()
+            );
             for (r, c) in recorded.iter().zip(&candle) {
                 assert!((r - c).abs() < 1e-9 * c.abs().max(1.0), "{r} != {c}");
             }

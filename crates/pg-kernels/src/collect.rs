@@ -1,5 +1,5 @@
 //! Vectors that all threads write, and write once. One thread alone would spend more on the fresh pages of a large vector
-//! of zeros than many a kernel on its arithmetic, and a step of training writes as many zeros as results.
+//! of zeros than many a kernel on its arithmetic, and a step of training would write as many zeros as results.
 
 use crate::matmul::Float;
 use rayon::prelude::*;

@@ -72,7 +72,8 @@ fn forward_stacked<T: Float>(g: &Conv2dGeometry, input: &[T], weight: &[T], outp
         let (columns, stacked) = scratch.split_at_mut(rows * k);
         stack_columns(g, 0, input, columns);
         let columns = Matrix::new(columns, rows, k);
-        stacked.par_chunks_mut(ROWS_A_TASK * k).zip(weight.par_chunks(ROWS_A_TASK * rows)).for_each(
+        let filters = rows_a_task(g.out_channels);
+        stacked.par_chunks_mut(filters * k).zip(weight.par_chunks(filters * rows)).for_each(
             |(stacked, weight)| {
                 matmul(stacked, Matrix::new(weight, weight.len() / rows, rows), columns, false);
             },
@@ -146,8 +147,9 @@ fn input_gradient_stacked<T: Float>(
         stack(g, 0, gradient, stacked);
         let stacked = Matrix::new(stacked, g.out_channels, k);
         let weight = Matrix::new(weight, g.out_channels, rows).transposed();
-        columns.par_chunks_mut(ROWS_A_TASK * k).enumerate().for_each(|(task, columns)| {
-            let weight = weight.some_rows(task * ROWS_A_TASK, columns.len() / k);
+        let rows_a_task = rows_a_task(rows);
+        columns.par_chunks_mut(rows_a_task * k).enumerate().for_each(|(task, columns)| {
+            let weight = weight.some_rows(task * rows_a_task, columns.len() / k);
             matmul(columns, weight, stacked, false);
         });
         let columns = &*columns;
@@ -179,8 +181,6 @@ const STACKED: usize = if cfg!(test) { 400 } else { 1 << 22 };
 const LARGE_KERNEL: usize = if cfg!(test) { 41 } else { 1 << 18 };
 /// Elements of the columns that are gathered at a time: they stay in the cache.
 const GATHERED: usize = if cfg!(test) { 100 } else { 1 << 18 };
-/// Rows of a product of samples side by side that are a task.
-const ROWS_A_TASK: usize = if cfg!(test) { 3 } else { 128 };
 /// Parts that the sum over samples is cut into, or the product of a single one.
 const PARTS: usize = 8;
 
@@ -195,8 +195,7 @@ pub(super) fn weight_gradient<T: Float>(
         return sum_samples(g, input, gradient, g.out_channels.div_ceil(PARTS), weight_gradient);
     }
     if g.kernel_len() >= LARGE_KERNEL {
-        let filters_a_task = g.group_out().div_ceil(4).clamp(16, 128);
-        return sum_samples(g, input, gradient, filters_a_task, weight_gradient);
+        return sum_samples(g, input, gradient, rows_a_task(g.group_out()), weight_gradient);
     }
     let samples = g.samples.div_ceil(PARTS);
     let (in_len, out_len) = (g.channels * g.in_plane(), g.out_channels * g.positions());
@@ -215,6 +214,12 @@ pub(super) fn weight_gradient<T: Float>(
             *total += value;
         }
     }
+}
+
+/// How many of the rows of a product are a task, where its columns are those of several samples.
+fn rows_a_task(rows: usize) -> usize {
+    let fewest = if cfg!(test) { 3 } else { 16 };
+    rows.div_ceil(4).clamp(fewest, 128)
 }
 
 /// The weight gradient of some samples. As many as fit stand side by side: K = samples * P columns.

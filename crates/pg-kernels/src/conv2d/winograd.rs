@@ -20,6 +20,8 @@
 //!                                           (registers)      (broadcast)      (streams)
 //! ```
 //!
+//! Which comes first, U or V, is a matter of shape (`forward`).
+//!
 //! A, B and G are Cook and Toom's for the points 0, p, -p, q, -q and infinity (Lavin and Gray, "Fast Algorithms for
 //! Convolutional Neural Networks", 2016, have p = 1 and q = 2). With p = 3/4 and q = 3/2, exact in binary, the powers
 //! stay near 1: over 64 channels of numbers in [-1, 1] the root mean square error is 2 times that of direct f32 sums,
@@ -40,6 +42,7 @@ use weight_gradient::WeightGradient;
 
 /// Points of a tile.
 const POINTS: usize = 36;
+
 /// A 3x3 convolution at stride 1, of whatever is its input in this pass.
 #[derive(Clone, Copy)]
 pub(super) struct Winograd {
@@ -78,9 +81,12 @@ impl Winograd {
     }
 
     /// Not for a few tiles, unless many filters share the work, nor for tiles that are mostly padding, nor for so few
-    /// filters that most of a panel is.
+    /// filters that most of a panel is empty.
     fn pays(&self) -> bool {
-        self.channels >= 16 && self.filters >= 48 && self.tiles() >= 24
+        let tiles = self.tiles();
+        let many = tiles >= 96 || (tiles >= 24 && self.filters >= 256);
+        let half_full = 8 * tiles <= self.samples * self.plane_len();
+        self.channels >= 16 && self.filters >= 48 && many && half_full
     }
 
     /// The input gradient as a forward pass over the output's gradient.
@@ -227,7 +233,7 @@ mod tests {
                 assert!(error < 2e-5, "{shape:?}: {error}");
             }
         }
-        assert_eq!(tiled_input_gradients, 5, "of small images im2col makes them");
+        assert_eq!(tiled_input_gradients, 5, "of few channels im2col makes them");
     }
 
     #[allow(unsafe_code, reason = "the places were numbers from the beginning")]

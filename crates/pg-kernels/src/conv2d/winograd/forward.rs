@@ -36,7 +36,8 @@ impl<K: Fn(usize, usize) -> [f32; 9] + Sync> WithSimd for Forward<'_, K> {
 impl<K: Fn(usize, usize) -> [f32; 9] + Sync> Forward<'_, K> {
     fn run<S: Simd, const PANEL: usize>(self, simd: S) {
         let tasks = self.conv.samples.div_ceil(samples_a_task(self.conv));
-        if tasks < self.conv.panels::<S, PANEL>() {
+        // Of many tiles U takes more memory than V.
+        if tasks < self.conv.panels::<S, PANEL>() && self.conv.tiles() <= 4 * self.conv.filters {
             self.by_panels::<S, PANEL>(simd);
         } else {
             self.by_samples::<S, PANEL>(simd);
@@ -116,10 +117,10 @@ impl<K: Fn(usize, usize) -> [f32; 9] + Sync> Forward<'_, K> {
     }
 }
 
-/// Enough samples that each panel of kernels serves a block of tiles, and as many in every task.
+/// As many samples as make a block of tiles, for which each panel of kernels is read once; about as many in every task.
 fn samples_a_task(conv: &Winograd) -> usize {
-    let enough = BLOCK.div_ceil(conv.tile_rows() * conv.tile_columns());
-    conv.samples.div_ceil(conv.samples.div_ceil(enough))
+    let of_a_block = (BLOCK / (conv.tile_rows() * conv.tile_columns())).max(1);
+    conv.samples.div_ceil(conv.samples.div_ceil(of_a_block))
 }
 
 /// For each panel of `filters` their planes in every sample.

@@ -112,7 +112,9 @@ impl WeightGradient<'_> {
             kernels.par_iter_mut().zip(u.par_chunks(POINTS * tiles)).for_each(|(kernels, u)| {
                 let panels = kernels.par_chunks_mut(PANEL * lanes).zip(d.par_chunks(PANEL * POINTS * tiles));
                 panels.for_each(|(kernels, d)| {
-                    simd.vectorize(BlockTask::<S, PANEL> { simd, u, d, tiles, kernels });
+                    with_vectors(simd, POINTS * lanes * PANEL, |sums| {
+                        simd.vectorize(BlockTask::<S, PANEL> { simd, u, d, tiles, sums, kernels });
+                    });
                 });
             });
         });
@@ -203,6 +205,8 @@ struct BlockTask<'a, 'b, S: Simd, const PANEL: usize> {
     u: &'a [S::f32s],
     d: &'a [S::f32s],
     tiles: usize,
+    /// [point][lane][part]
+    sums: &'a mut [S::f32s],
     /// Of each filter those of the block.
     kernels: &'a mut [&'b mut [f32]],
 }
@@ -212,10 +216,8 @@ impl<S: Simd, const PANEL: usize> pulp::NullaryFnOnce for BlockTask<'_, '_, S, P
 
     #[inline(always)]
     fn call(self) {
-        let Self { simd, u, d, tiles, kernels } = self;
-        // [point][lane][part]
+        let Self { simd, u, d, tiles, sums, kernels } = self;
         let point_len = S::F32_LANES * PANEL;
-        let mut sums = vec![simd.splat_f32s(0.0); POINTS * point_len];
         for (point, sums) in sums.chunks_exact_mut(point_len).enumerate() {
             let u = &u[point * tiles..][..tiles];
             let d: [&[S::f32s]; PANEL] = std::array::from_fn(|i| &d[(i * POINTS + point) * tiles..][..tiles]);
