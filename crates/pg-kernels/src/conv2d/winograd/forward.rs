@@ -4,12 +4,11 @@
 //! time. Where that would be fewer tasks than there are panels of filters, U comes first, and each task makes one panel of V
 //! and multiplies it: a panel that is used at once is still in the cache.
 
-use super::tiles::{Grid, PointsTask, tile_points};
+use super::tiles::{Grid, points_of_blocks, tile_points};
 use super::transform::{InputPoints, KernelPoints, Outputs, transform};
 use super::{POINTS, Winograd, has_few_registers, with_vectors};
 use pulp::{Simd, WithSimd, bytemuck};
 use rayon::prelude::*;
-use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 /// Tiles that one panel of the product holds in registers, for each of its PANEL vectors of filters: PANEL is 4 where
@@ -79,23 +78,10 @@ impl<K: Fn(usize, usize) -> [f32; 9] + Sync> Forward<'_, K> {
         let Self { conv, input, kernel, output } = self;
         let room = Room::new::<S, PANEL>(conv, conv.samples);
         let (grids, panel_len) = (room.grids(conv), conv.panel_len::<S, PANEL>());
-        let block_len = POINTS * room.tiles;
-        let blocks = room.u / block_len;
         with_vectors(simd, grids.len() * room.u, |u| {
-            // [grid][channel block][point][tile][lane]
-            u.par_chunks_mut(block_len).enumerate().for_each(|(index, points)| {
-                let (grid, block) = (&grids[index / blocks], index % blocks);
-                let (planes, line) = (&conv.input_planes(), PhantomData::<InputPoints>);
-                simd.vectorize(PointsTask::<S, _, 6> {
-                    simd,
-                    planes,
-                    images: input,
-                    block,
-                    grid,
-                    points,
-                    line,
-                });
-            });
+            for (grid, u) in grids.iter().zip(u.chunks_exact_mut(room.u)) {
+                points_of_blocks::<S, InputPoints, 6>(simd, &conv.input_planes(), input, grid, u);
+            }
             let u = &*u;
             let filters = PANEL * S::F32_LANES;
             in_panels(output, conv, filters).into_par_iter().enumerate().for_each(|(panel, output)| {

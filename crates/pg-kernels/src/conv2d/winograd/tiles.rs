@@ -1,7 +1,9 @@
 //! Tiles, cut from images, and their points: B' d B of the input's, A dy A' of the output's gradient.
 
+use super::POINTS;
 use super::transform::{Line, transform};
 use pulp::{Simd, bytemuck};
+use rayon::prelude::*;
 use std::marker::PhantomData;
 
 /// The images that tiles are cut from.
@@ -68,15 +70,33 @@ impl Planes {
     }
 }
 
+/// `points` [channel block][point][tile][lane] of the tiles of a grid; of blocks beyond the channels zeros.
+pub(super) fn points_of_blocks<S: Simd, L: Line<SIDE, 6>, const SIDE: usize>(
+    simd: S,
+    planes: &Planes,
+    images: &[f32],
+    grid: &Grid,
+    points: &mut [S::f32s],
+) {
+    points.par_chunks_mut(POINTS * grid.tiles).enumerate().for_each(|(block, points)| {
+        if block * S::F32_LANES < planes.channels {
+            let line = PhantomData::<L>;
+            simd.vectorize(PointsTask::<S, L, SIDE> { simd, planes, images, block, grid, points, line });
+        } else {
+            points.fill(simd.splat_f32s(0.0));
+        }
+    });
+}
+
 /// The points of the tiles of a block of channels.
-pub(super) struct PointsTask<'a, S: Simd, L, const SIDE: usize> {
-    pub(super) simd: S,
-    pub(super) planes: &'a Planes,
-    pub(super) images: &'a [f32],
-    pub(super) block: usize,
-    pub(super) grid: &'a Grid,
-    pub(super) points: &'a mut [S::f32s],
-    pub(super) line: PhantomData<L>,
+struct PointsTask<'a, S: Simd, L, const SIDE: usize> {
+    simd: S,
+    planes: &'a Planes,
+    images: &'a [f32],
+    block: usize,
+    grid: &'a Grid,
+    points: &'a mut [S::f32s],
+    line: PhantomData<L>,
 }
 
 impl<S: Simd, L: Line<SIDE, 6>, const SIDE: usize> pulp::NullaryFnOnce for PointsTask<'_, S, L, SIDE> {

@@ -5,12 +5,11 @@
 //! all points come first; then each task makes the gradients of one block of channels and one panel of filters, whose sums
 //! stay in the cache.
 
-use super::tiles::{Grid, PointsTask};
+use super::tiles::{Grid, points_of_blocks};
 use super::transform::{GradientPoints, InputPoints, KernelGradient, transform};
 use super::{POINTS, Winograd, has_few_registers, with_vectors};
 use pulp::{Simd, WithSimd, bytemuck};
 use rayon::prelude::*;
-use std::marker::PhantomData;
 
 pub(super) struct WeightGradient<'a> {
     pub(super) conv: &'a Winograd,
@@ -129,19 +128,8 @@ fn points<S: Simd>(
     grid: &Grid,
     (u, d): (&mut [S::f32s], &mut [S::f32s]),
 ) {
-    let (planes, gradients) = (&conv.input_planes(), &conv.output_planes());
-    u.par_chunks_mut(POINTS * grid.tiles).enumerate().for_each(|(block, points)| {
-        let (images, line) = (input, PhantomData::<InputPoints>);
-        simd.vectorize(PointsTask::<S, _, 6> { simd, planes, images, block, grid, points, line });
-    });
-    d.par_chunks_mut(POINTS * grid.tiles).enumerate().for_each(|(block, points)| {
-        if block * S::F32_LANES < conv.filters {
-            let (planes, images, line) = (gradients, gradient, PhantomData::<GradientPoints>);
-            simd.vectorize(PointsTask::<S, _, 4> { simd, planes, images, block, grid, points, line });
-        } else {
-            points.fill(simd.splat_f32s(0.0));
-        }
-    });
+    points_of_blocks::<S, InputPoints, 6>(simd, &conv.input_planes(), input, grid, u);
+    points_of_blocks::<S, GradientPoints, 4>(simd, &conv.output_planes(), gradient, grid, d);
 }
 
 /// Adds U' D of one point and one block of channels.
