@@ -42,5 +42,5 @@ pub use error::{SettingsError, check_image_size, ensure, idle, known};
 pub use file::{Configured, over_file, path_as_text, read_run};
 pub use guiding::{GuidanceConfig, GuidanceSettings};
 pub use machine::{DeviceName, Machine};
-pub use network::{NetworkConfig, NetworkSettings};
+pub use network::{NetworkConfig, NetworkSettings, check_fit};
 pub use optimisation::{OptimisationConfig, OptimisationDefaults, OptimisationSettings};

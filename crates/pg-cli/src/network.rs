@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use candle_core::{DType, Device, Tensor};
 use clap::Args;
-use pg_models::{MODEL_NAMES, Model, ModelSpec, read_weights};
+use pg_grad::without_graph;
+use pg_models::{MODEL_NAMES, Mode, Model, ModelSpec, read_weights};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{SettingsError, ensure, idle, known};
@@ -129,6 +131,22 @@ impl NetworkConfig {
             );
         }
     }
+}
+
+/// Refuses images that are too small for the network, which only a pass through it shows.
+///
+/// # Errors
+/// [`SettingsError::Range`] of `--image-size`, with what the pass failed of.
+pub fn check_fit(model: &Model, device: &Device) -> Result<()> {
+    let side = model.spec().size;
+    let blank = Tensor::zeros((1, 3, side, side), DType::F32, device)?;
+    let pass = without_graph(|| model.forward(&blank, Mode::Eval)).map(drop);
+    // On other devices a pass can fail for want of memory.
+    if !device.is_cpu() {
+        return Ok(pass?);
+    }
+    let (flag, expected) = ("image-size", "large enough for the --model");
+    pass.with_context(|| SettingsError::Range { flag, expected, value: side.to_string() })
 }
 
 #[cfg(feature = "hub")]

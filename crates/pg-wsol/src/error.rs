@@ -48,6 +48,14 @@ pub enum WsolError {
         /// What is wrong.
         source: pg_localization::ScoreMapError,
     },
+    /// The network has no answer.
+    #[error(
+        "{id}: the network's logits are not finite; train with a lower learning rate or alpha, or clip the gradient"
+    )]
+    NotFinite {
+        /// The image.
+        id: String,
+    },
     /// An image cannot be decoded.
     #[error(transparent)]
     Image(#[from] pg_tasks::decode::ImageError),

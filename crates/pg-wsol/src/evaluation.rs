@@ -107,7 +107,8 @@ impl Evaluator {
     /// Everything that is measured on images whose objects are known.
     ///
     /// # Errors
-    /// If an image or a mask cannot be read (and may not be skipped), or the network fails.
+    /// If an image or a mask cannot be read (and may not be skipped), or the network fails; [`WsolError::NotFinite`],
+    /// since NaN would pass for the largest logit.
     pub fn measure(&self, model: &Model, examples: &[Example]) -> Result<Measured, WsolError> {
         let thresholds = Protocol::thresholds(INTERVAL);
         let mut measured = Measured { images: 0, correct: 0, boxes: None, pixels: None };
@@ -193,6 +194,9 @@ impl Evaluator {
         let logits = logits.to_dtype(DType::F32)?.to_vec2::<f32>()?;
         let each = examples.into_iter().zip(images).zip(maps.into_iter().zip(logits));
         each.map(|((example, image), (map, logits))| {
+            if !logits.iter().all(|logit| logit.is_finite()) {
+                return Err(WsolError::NotFinite { id: example.id.clone() });
+            }
             let wrong = |source| WsolError::ScoreMap { id: example.id.clone(), source };
             let map = ScoreMap::normalized(self.side, self.side, map).map_err(wrong)?;
             Ok(Located { example, image, map, guesses: guesses(&logits) })
@@ -322,7 +326,39 @@ fn cells(gradient: &Tensor) -> Result<Tensor, WsolError> {
 
 #[cfg(test)]
 mod tests {
+    use pg_embedded::LocalizationSpec;
+    use pg_models::ModelSpec;
+
     use super::*;
+    use crate::dataset::Dataset;
+
+    #[test]
+    fn logits_that_are_no_numbers_are_no_guess() {
+        let spec = LocalizationSpec { train: 4, val: 4, test: 4, ..LocalizationSpec::default() };
+        let set = Dataset::embedded(&spec).unwrap();
+        let spec = ModelSpec { size: 32, ..ModelSpec::new("small-vgg-gap", set.classes.len()) };
+        let model = Model::new(spec, Seed(0), DType::F32, &Device::Cpu).unwrap();
+        let head = model.params().vars()["fc.bias"].clone();
+        for map in [MapName::Cam, MapName::Gradient] {
+            let evaluator = Evaluator {
+                side: 32,
+                normalise: Normalise::UNIT,
+                map,
+                on_corrupt: OnCorrupt::Fail,
+                masks: None,
+                limit_batches: None,
+                device: Device::Cpu,
+            };
+            assert_eq!(evaluator.measure(&model, &set.test).unwrap().images, 4);
+            let sound = head.as_tensor().copy().unwrap();
+            for value in [f32::NAN, f32::INFINITY] {
+                head.set(&Tensor::full(value, head.shape(), &Device::Cpu).unwrap()).unwrap();
+                let error = evaluator.measure(&model, &set.test).unwrap_err().to_string();
+                assert!(error.contains(": the network's logits are not finite; "), "{error}");
+            }
+            head.set(&sound).unwrap();
+        }
+    }
 
     #[test]
     fn cells_average_what_lies_in_them() {

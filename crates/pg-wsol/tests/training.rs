@@ -265,6 +265,12 @@ fn what_is_wrong_is_said_in_one_line() {
             &["image size must be a multiple of the patch size, got 30"],
         ),
         (
+            "a size too small for the network",
+            2,
+            &|photos| photos.train(&["--model", "vgg16-gap", "--image-size", "8"]),
+            &["--image-size must be large enough for the --model, got 8"],
+        ),
+        (
             "an unknown key",
             2,
             &|photos| {

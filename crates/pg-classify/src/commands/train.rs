@@ -15,9 +15,8 @@ use pg_classify::samples::Samples;
 use pg_classify::settings::{Config, Settings};
 use pg_cli::choices::OnCorrupt;
 use pg_cli::output::{make_folder, say};
-use pg_cli::{About, Configured, Machine, NetworkConfig, SettingsError, path_as_text, read_run};
-use pg_grad::without_graph;
-use pg_models::{Mode, Model};
+use pg_cli::{About, Configured, Machine, NetworkConfig, SettingsError, check_fit, path_as_text, read_run};
+use pg_models::Model;
 use pg_random::Seed;
 use pg_tasks::class_weights::inverse_frequency;
 use pg_tasks::interrupt::Interrupt;
@@ -81,7 +80,7 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     if resume.is_none() {
         config.check_validation(&dataset)?;
         config.check_edits(&dataset)?;
-        check_size(&model, &device)?;
+        check_fit(&model, &device)?;
         config.network.load_pretrained(&model)?;
         config.network.warn_of_random_weights("--model small-cnn --image-size 32");
     }
@@ -127,19 +126,6 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     };
     let outcome = trainer.interruptible(interrupt).run()?;
     finish(machine.json, &outcome, &model, &evaluator, &dataset, &config, &dir)
-}
-
-/// Refuses images that are too small for the network, which only a pass through it shows.
-fn check_size(model: &Model, device: &Device) -> Result<()> {
-    let side = model.spec().size;
-    let blank = Tensor::zeros((1, 3, side, side), DType::F32, device)?;
-    let pass = without_graph(|| model.forward(&blank, Mode::Eval)).map(drop);
-    // On other devices a pass can fail for want of memory.
-    if !device.is_cpu() {
-        return Ok(pass?);
-    }
-    let (flag, expected) = ("image-size", "large enough for the --model");
-    pass.with_context(|| SettingsError::Range { flag, expected, value: side.to_string() })
 }
 
 /// The same with paths that hold wherever the run is gone on with.

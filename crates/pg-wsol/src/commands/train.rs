@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use clap::Args as ClapArgs;
 use pg_cli::output::{make_folder, say};
-use pg_cli::{About, Configured, Machine, NetworkConfig, SettingsError, path_as_text, read_run};
+use pg_cli::{About, Configured, Machine, NetworkConfig, SettingsError, check_fit, path_as_text, read_run};
 use pg_localization::Object;
 use pg_models::Model;
 use pg_random::Seed;
@@ -73,6 +73,7 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     let mut model = Model::new(config.model_spec(dataset.classes.len()), seed, DType::F32, &device)?;
     model.set_grad_checkpointing(config.network.grad_checkpointing)?;
     if resume.is_none() {
+        check_fit(&model, &device)?;
         config.network.load_pretrained(&model)?;
         config.network.warn_of_random_weights("--model small-vgg-gap --image-size 48");
     }
