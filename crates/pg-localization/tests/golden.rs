@@ -1,7 +1,8 @@
 //! What the reference evaluators give, number for number.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use pg_localization::{BoundingBox, BoxCounts, Convention, Protocol, ScoreMap, overlaps};
+use pg_localization::{BoundingBox, BoxCounts, Convention, Metadata, Object, Protocol, ScoreMap, overlaps};
+use rayon::prelude::*;
 
 /// The tests' maps come with the boxes that are predicted, which overlap themselves wholly.
 fn assert_boxes(rows: &[&[f64]], thresholds: &[f64], expected: &[[u32; 4]]) {
@@ -149,4 +150,42 @@ fn a_threshold_means_the_same_alone_and_among_a_thousand() {
             assert_eq!((alone.largest[0], alone.any[0]), (all.largest[at], all.any[at]), "{threshold}");
         }
     }
+}
+
+/// The percentages at the three overlaps of one map for all images, and their mean.
+fn of_one_map(metadata: &Metadata, score: impl Fn(f64, f64) -> f64) -> [String; 4] {
+    const CONVENTION: Convention = Convention::WsolEvaluation;
+    let pixels = (0..224 * 224).map(|i| score(f64::from(i % 224), f64::from(i / 224)));
+    let map = ScoreMap::normalized(224, 224, pixels.collect()).unwrap();
+    let thresholds = Protocol::thresholds(0.001);
+    let counts = metadata.images.par_iter().map(|image| {
+        let Object::Boxes { size, boxes } = &image.object else { panic!("{} has no box", image.id) };
+        let objects: Vec<_> =
+            boxes.iter().filter_map(|&object| CONVENTION.object(object, *size, map.size())).collect();
+        let mut counts = BoxCounts::new(CONVENTION, &thresholds);
+        counts.add(&overlaps(CONVENTION, &map, &objects, &thresholds), None);
+        counts
+    });
+    let best = counts.reduce_with(BoxCounts::merged).unwrap().best();
+    let [a, b, c] = best.by_delta.map(|at| format!("{:.3}", at.percent));
+    [a, b, c, format!("{:.3}", best.max_box_acc_v2())]
+}
+
+/// Birds are in the middle of photographs. A developer gives wsolevaluation's folder `metadata/CUB/test` in `PG_CUB_TEST`: it
+/// is not this project's.
+#[test]
+fn the_middle_of_an_image_is_a_baseline() {
+    let Some(folder) = std::env::var_os("PG_CUB_TEST") else { return };
+    let metadata = Metadata::read(folder.as_ref()).unwrap();
+    assert_eq!(metadata.images.len(), 5794);
+    let gaussian =
+        |centre: f64| move |x: f64, y: f64| (-((x - centre).powi(2) + (y - centre).powi(2)) / 7200.0).exp();
+    assert_eq!(of_one_map(&metadata, gaussian(112.0)), ["93.856", "59.717", "17.328", "56.967"]);
+    assert_eq!(of_one_map(&metadata, gaussian(111.5)), ["93.907", "59.596", "17.000", "56.835"]);
+    // Rounded boxes, or such that are not, would have other numbers at the second overlap.
+    let square = |x: f64, y: f64| {
+        let is_inside = |at: f64| (40.0..184.0).contains(&at);
+        f64::from(u8::from(is_inside(x) && is_inside(y)))
+    };
+    assert_eq!(of_one_map(&metadata, square)[..3], ["90.041", "59.562", "12.962"]);
 }

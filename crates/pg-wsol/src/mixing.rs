@@ -71,8 +71,11 @@ impl Mixer {
             SynthName::Puzzlemix => None,
         };
         match masks {
-            None => plain(&batch, device),
-            Some(mixed) => self.with_masks(mixed, &batch, step, device),
+            Some(mixed) if mixed.lam.iter().any(|&lam| lam < 1.0) => {
+                self.with_masks(mixed, &batch, step, device)
+            }
+            // Of images that are left as they are nothing is guided: the step is a plain one.
+            _ => plain(&batch, device),
         }
     }
 
@@ -164,4 +167,33 @@ fn images(pixels: &[f32], batch: &Batch, device: &Device) -> Result<Tensor, Wsol
 fn shifted(mask: &[f32], side: usize, rng: &mut Stream) -> Vec<f32> {
     let (right, down) = (rng.random_range(0..side), rng.random_range(0..side));
     (0..side * side).map(|i| mask[(i / side + down) % side * side + (i % side + right) % side]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+    use pg_models::ModelSpec;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_mixed_guides_nothing() {
+        let device = Device::Cpu;
+        let spec = ModelSpec { size: 8, ..ModelSpec::new("small-vgg-gap", 2) };
+        let model = Model::new(spec, Seed(0), DType::F32, &device).unwrap();
+        let pixels: Vec<f32> = (0..8 * 3 * 64).map(|i| (i % 7) as f32).collect();
+        let batch = Batch::new(pixels.clone(), 3, 8, 8, vec![0, 1, 0, 1, 0, 1, 0, 1]).unwrap();
+        for synth in [SynthName::Cutmix, SynthName::Resizemix, SynthName::Puzzlemix] {
+            for mask in [MaskKind::True, MaskKind::Random, MaskKind::Full] {
+                for synth_prob in [0.0, 1.0] {
+                    let config = SynthConfig { synth, synth_prob, cutmix_beta: 1.0, mixup_alpha: 1.0 };
+                    let mixer = Mixer::new(config, mask, Normalise::UNIT, Seed(0));
+                    let mixed = mixer.mix(batch.clone(), 0, &model, &device).unwrap();
+                    assert_eq!(mixed.provenance.is_some(), synth_prob == 1.0, "{synth:?} {mask:?}");
+                    let images = mixed.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                    assert_eq!(images == pixels, synth_prob == 0.0, "{synth:?} {mask:?}");
+                }
+            }
+        }
+    }
 }

@@ -127,7 +127,7 @@ fn every_synthesis_trains_every_kind_of_network() {
 fn wrong_masks_and_both_strategies_are_taken() {
     let folder = tempfile::tempdir().unwrap();
     let loss = |args: &[&str]| {
-        let args = [&["--synth", "cutmix", "--alpha", "0.1", "--json"], args].concat();
+        let args = [&["--synth", "cutmix", "--synth-prob", "1", "--alpha", "0.1", "--json"], args].concat();
         answer(&quick(folder.path(), &args))["loss_pg"].as_f64().unwrap()
     };
     let (plain, random, full) = (loss(&[]), loss(&["--mask", "random"]), loss(&["--mask", "full"]));

@@ -106,7 +106,7 @@ const SETS: [Set; 9] = [
         title: "Embedded localisation set: animals anywhere, to be found without boxes",
         images: Images::Drawn,
         headline: Metric::V2,
-        alpha: 1.0,
+        alpha: 2.0,
         norm: Norm::Relative,
         full: Budget { epochs: 40, seeds: 3, sweep_seeds: 3 },
         quick: None,
