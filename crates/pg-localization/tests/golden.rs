@@ -158,13 +158,13 @@ fn of_one_map(metadata: &Metadata, score: impl Fn(f64, f64) -> f64) -> [String; 
     let pixels = (0..224 * 224).map(|i| score(f64::from(i % 224), f64::from(i / 224)));
     let map = ScoreMap::normalized(224, 224, pixels.collect()).unwrap();
     let thresholds = Protocol::thresholds(0.001);
-    let counts = metadata.images.par_iter().map(|image| {
-        let Object::Boxes { size, boxes } = &image.object else { panic!("{} has no box", image.id) };
+    let counts = metadata.images.par_iter().filter_map(|image| {
+        let Object::Boxes { size, boxes } = &image.object else { return None };
         let objects: Vec<_> =
             boxes.iter().filter_map(|&object| CONVENTION.object(object, *size, map.size())).collect();
         let mut counts = BoxCounts::new(CONVENTION, &thresholds);
         counts.add(&overlaps(CONVENTION, &map, &objects, &thresholds), None);
-        counts
+        Some(counts)
     });
     let best = counts.reduce_with(BoxCounts::merged).unwrap().best();
     let [a, b, c] = best.by_delta.map(|at| format!("{:.3}", at.percent));
