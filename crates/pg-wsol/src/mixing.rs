@@ -74,7 +74,7 @@ impl Mixer {
             Some(mixed) if mixed.lam.iter().any(|&lam| lam < 1.0) => {
                 self.with_masks(mixed, &batch, step, device)
             }
-            // Of images that are left as they are nothing is guided: the step is a plain one.
+            // Nothing to guide, so that the step is a plain one.
             _ => plain(&batch, device),
         }
     }
