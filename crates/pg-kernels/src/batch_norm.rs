@@ -1,5 +1,6 @@
-//! Batch normalisation over (outer, channels, inner), its gradient and that gradient's own, each in two passes over
-//! memory: one for the sums of a channel, one for the elements.
+//! Batch normalisation over (outer, channels, inner), its gradient and that gradient's own, each in two passes: one for the
+//! sums of a channel, one for the elements. A task of the gradients makes both of a few channels, whose elements are in the
+//! cache the second time.
 //!
 //! With mean m and inverse deviation r of a channel of N elements, and z = (x - m) r:
 //!
@@ -12,10 +13,15 @@
 //!   L_dy = w r P(v)   L_w = r N (S - Cv Cg)   L_x = -w r^2 [ z (S - Cv Cg) + Cg P(v) + Cv P(dy) ]
 //! ```
 //!
-//! Everything is computed in f64 and rounded once.
+//! Sums and what is the same for all of a channel are computed in f64, an element's own arithmetic in its type.
 
-use crate::channels::{ChannelGeometry, line_sum, lines, map_lines, reduce, sums};
+use crate::channels::{
+    ChannelGeometry, Group, groups, line_sum, line_sum_of_four, lines, map_line, map_lines, reduce,
+};
+use crate::collect::{written, written_each};
 use crate::matmul::Float;
+use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// Moments of each channel of a batch.
 #[derive(Debug, Clone)]
@@ -51,13 +57,6 @@ impl Moments {
         let variance: Vec<f64> = squares.iter().map(|[sum]| sum / count).collect();
         let inverse_deviation = variance.iter().map(|variance| 1.0 / (variance + eps).sqrt()).collect();
         Self { mean, variance, inverse_deviation }
-    }
-
-    /// z of the elements of a channel.
-    #[inline]
-    fn standard(&self, channel: usize) -> impl Fn(f64) -> f64 + use<> {
-        let (mean, inverse_deviation) = (self.mean[channel], self.inverse_deviation[channel]);
-        move |x| (x - mean) * inverse_deviation
     }
 }
 
@@ -104,23 +103,20 @@ pub fn forward_relu<T: Float>(
     y
 }
 
-fn affine<T: Float>(
-    moments: &Moments,
-    channel: usize,
-    weight: &[T],
-    bias: &[T],
-) -> impl Fn(f64) -> f64 + use<T> {
-    let (w, b, z): (f64, f64, _) = (weight[channel].into(), bias[channel].into(), moments.standard(channel));
-    move |x| w * z(x) + b
+fn affine<T: Float>(moments: &Moments, channel: usize, weight: &[T], bias: &[T]) -> impl Fn(T) -> T + use<T> {
+    let scale = T::from_f64(weight[channel].into() * moments.inverse_deviation[channel]);
+    let (mean, shift) = (T::from_f64(moments.mean[channel]), bias[channel]);
+    move |x| scale * (x - mean) + shift
 }
 
 /// Not `max`: NaN must stay NaN, so that a broken run shows.
 #[inline]
-fn rectify(x: f64) -> f64 {
-    if x <= 0.0 { 0.0 } else { x }
+fn rectify<T: Float>(x: T) -> T {
+    if x <= T::default() { T::default() } else { x }
 }
 
 /// The gradients by x, weight and bias, of `dy`. To that by x `so_far` is added, in the same pass over memory.
+#[allow(unsafe_code, reason = "a vector that is not written twice")]
 pub fn input_gradient<T: Float>(
     g: &ChannelGeometry,
     moments: &Moments,
@@ -128,34 +124,52 @@ pub fn input_gradient<T: Float>(
     so_far: Option<&[T]>,
 ) -> [Vec<T>; 3] {
     g.check(&[x.len(), dy.len(), so_far.map_or(x.len(), <[T]>::len)], &[weight.len(), moments.mean.len()]);
-    let count = g.count() as f64;
-    let totals = sums(g, |channel, line| {
-        let mean = moments.mean[channel];
-        line_sum([&x[line.clone()], &dy[line]], |[x, dy]| [dy, dy * (x - mean)])
-    });
-    let totals: Vec<[f64; 2]> =
-        totals.into_iter().zip(&moments.inverse_deviation).map(|([dy, dy_x], r)| [dy, dy_x * r]).collect();
-    let gradient = |channel: usize| {
-        let (mean, r) = (moments.mean[channel], moments.inverse_deviation[channel]);
-        let ([dy_mean, dy_z], scale) = (totals[channel].map(|sum| sum / count), weight[channel].into() * r);
-        let (of_x, constant) = (-scale * dy_z * r, -scale * dy_mean);
-        move |x, dy| scale * dy + of_x * (x - mean) + constant
+    let work = |mut group: Group<'_, T, 1>| {
+        let sums = group.sums(|channel, line| {
+            let mean = T::from_f64(moments.mean[channel]);
+            line_sum_of_four([&x[line.clone()], &dy[line]], |[x, dy]| [dy, dy * (x - mean)])
+        });
+        let z = |(channel, [dy, dy_x]): (usize, [f64; 2])| [dy, dy_x * moments.inverse_deviation[channel]];
+        let sums: Vec<[f64; 2]> = group.channels().zip(sums).map(z).collect();
+        group.for_each_line(|channel, line, places| {
+            let sums = sums[channel.in_group];
+            let gradient = of_input(g, moments, channel.number, weight[channel.number].into(), sums);
+            let (x, dy) = (&x[line.clone()], &dy[line.clone()]);
+            match so_far {
+                None => map_line([x, dy], places, |[x, dy]| [gradient(x, dy)]),
+                Some(so_far) => {
+                    map_line([x, dy, &so_far[line]], places, |[x, dy, so_far]| [so_far + gradient(x, dy)])
+                }
+            }
+        });
+        sums
     };
-    let [dx] = match so_far {
-        None => map_lines(g, [x, dy], |channel| {
-            let gradient = gradient(channel);
-            move |[x, dy]| [gradient(x, dy)]
-        }),
-        Some(so_far) => map_lines(g, [x, dy, so_far], |channel| {
-            let gradient = gradient(channel);
-            move |[x, dy, so_far]| [so_far + gradient(x, dy)]
-        }),
+    let mut sums = Vec::new();
+    let write = |dx: &mut [MaybeUninit<T>]| {
+        sums = groups(g, [dx]).into_par_iter().map(work).collect::<Vec<_>>().concat();
     };
-    let [db, dw] = [0, 1].map(|i| totals.iter().map(|sums| T::from_f64(sums[i])).collect());
+    // SAFETY: each line is one of a group, whose work writes it.
+    let dx = unsafe { written(g.elements(), write) };
+    let [db, dw] = [0, 1].map(|i| sums.iter().map(|sums| T::from_f64(sums[i])).collect());
     [dx, dw, db]
 }
 
+/// dx of an element of a channel from x and dy, given sum(dy) and sum(dy z).
+fn of_input<T: Float>(
+    g: &ChannelGeometry,
+    moments: &Moments,
+    channel: usize,
+    weight: f64,
+    sums: [f64; 2],
+) -> impl Fn(T, T) -> T + use<T> {
+    let (mean, r) = (moments.mean[channel], moments.inverse_deviation[channel]);
+    let ([dy_mean, dy_z], scale) = (sums.map(|sum| sum / g.count() as f64), weight * r);
+    let [mean, of_dy, of_x, constant] = [mean, scale, -scale * dy_z * r, -scale * dy_mean].map(T::from_f64);
+    move |x, dy| of_dy * dy + of_x * (x - mean) + constant
+}
+
 /// The gradients of sum(`v` dx), where dx is that of `dy`, by x, weight and `dy`. To that by x `so_far` is added.
+#[allow(unsafe_code, reason = "vectors that are not written twice")]
 pub fn second<T: Float>(
     g: &ChannelGeometry,
     moments: &Moments,
@@ -166,53 +180,79 @@ pub fn second<T: Float>(
         &[x.len(), dy.len(), v.len(), so_far.map_or(x.len(), <[T]>::len)],
         &[weight.len(), moments.mean.len()],
     );
-    let count = g.count() as f64;
-    let totals = sums(g, |channel, line| {
-        let mean = moments.mean[channel];
-        line_sum([&x[line.clone()], &dy[line.clone()], &v[line]], |[x, dy, v]| {
-            let x = x - mean;
-            [dy, v, dy * x, v * x, dy * v]
-        })
-    });
-    let means: Vec<[f64; 5]> = totals
-        .into_iter()
-        .zip(&moments.inverse_deviation)
-        .map(|([dy, v, dy_x, v_x, dy_v], r)| [dy, v, dy_x * r, v_x * r, dy_v].map(|sum| sum / count))
-        .collect();
-    let correlation = |[dy, v, dy_z, v_z, dy_v]: [f64; 5]| dy_v - dy * v - dy_z * v_z;
-    // Both are linear in x - m, v and dy, with factors of the channel.
-    let gradients = |channel: usize| {
-        let (mean, r) = (moments.mean[channel], moments.inverse_deviation[channel]);
-        let [dy_mean, v_mean, dy_z, v_z, _] = means[channel];
-        let w_r = weight[channel].into() * r;
-        let of_dy = [-w_r * v_z * r, w_r, -w_r * v_mean];
-        let scale = -w_r * r;
-        let of_x = [
-            scale * (correlation(means[channel]) - 2.0 * dy_z * v_z) * r,
-            scale * dy_z,
-            scale * v_z,
-            -scale * (dy_z * v_mean + v_z * dy_mean),
-        ];
-        move |x, dy, v| {
-            let x = x - mean;
-            [of_x[0] * x + of_x[1] * v + of_x[2] * dy + of_x[3], of_dy[0] * x + of_dy[1] * v + of_dy[2]]
-        }
-    };
-    let [by_x, by_dy] = match so_far {
-        None => map_lines(g, [x, dy, v], |channel| {
-            let gradients = gradients(channel);
-            move |[x, dy, v]| gradients(x, dy, v)
-        }),
-        Some(so_far) => map_lines(g, [x, dy, v, so_far], |channel| {
-            let gradients = gradients(channel);
-            move |[x, dy, v, so_far]| {
-                let [by_x, by_dy] = gradients(x, dy, v);
-                [so_far + by_x, by_dy]
+    let work = |mut group: Group<'_, T, 2>| {
+        let sums = group.sums(|channel, line| {
+            let mean = T::from_f64(moments.mean[channel]);
+            line_sum_of_four([&x[line.clone()], &dy[line.clone()], &v[line]], |[x, dy, v]| {
+                let x = x - mean;
+                [dy, v, dy * x, v * x, dy * v]
+            })
+        });
+        let of_channel =
+            |(channel, sums): (usize, _)| Second::new(g, moments, channel, weight[channel].into(), sums);
+        let seconds: Vec<Second<T>> = group.channels().zip(sums).map(of_channel).collect();
+        group.for_each_line(|channel, line, places| {
+            let second = &seconds[channel.in_group];
+            let (x, dy, v) = (&x[line.clone()], &dy[line.clone()], &v[line.clone()]);
+            match so_far {
+                None => map_line([x, dy, v], places, |[x, dy, v]| second.gradients(x, dy, v)),
+                Some(so_far) => map_line([x, dy, v, &so_far[line]], places, |[x, dy, v, so_far]| {
+                    let [by_x, by_dy] = second.gradients(x, dy, v);
+                    [so_far + by_x, by_dy]
+                }),
             }
-        }),
+        });
+        seconds.iter().map(|second| second.by_weight).collect::<Vec<f64>>()
     };
-    let by_weight = |(&means, r): (&[f64; 5], &f64)| T::from_f64(r * count * correlation(means));
-    [by_x, means.iter().zip(&moments.inverse_deviation).map(by_weight).collect(), by_dy]
+    let mut by_weight = Vec::new();
+    let write = |results: [&mut [MaybeUninit<T>]; 2]| {
+        by_weight = groups(g, results).into_par_iter().map(work).collect::<Vec<_>>().concat();
+    };
+    // SAFETY: each line is one of a group, whose work writes it in both.
+    let [by_x, by_dy] = unsafe { written_each(g.elements(), write) };
+    [by_x, by_weight.into_iter().map(T::from_f64).collect(), by_dy]
+}
+
+/// What the gradients of a channel's dx are made of. Those by x and dy are linear in x - m, dy and v.
+struct Second<T> {
+    mean: T,
+    of_x: [T; 4],
+    of_dy: [T; 3],
+    by_weight: f64,
+}
+
+impl<T: Float> Second<T> {
+    /// Of sums over dy, v, dy (x - m), v (x - m) and dy v.
+    fn new(g: &ChannelGeometry, moments: &Moments, channel: usize, weight: f64, sums: [f64; 5]) -> Self {
+        let (mean, r) = (moments.mean[channel], moments.inverse_deviation[channel]);
+        let count = g.count() as f64;
+        let [dy_mean, v_mean, dy_x, v_x, dy_v] = sums.map(|sum| sum / count);
+        let (dy_z, v_z) = (dy_x * r, v_x * r);
+        let correlation = dy_v - dy_mean * v_mean - dy_z * v_z;
+        let w_r = weight * r;
+        let scale = -w_r * r;
+        Self {
+            mean: T::from_f64(mean),
+            of_x: [
+                scale * (correlation - 2.0 * dy_z * v_z) * r,
+                scale * v_z,
+                scale * dy_z,
+                -scale * (dy_z * v_mean + v_z * dy_mean),
+            ]
+            .map(T::from_f64),
+            of_dy: [-w_r * v_z * r, w_r, -w_r * v_mean].map(T::from_f64),
+            by_weight: r * count * correlation,
+        }
+    }
+
+    /// By x and by dy.
+    #[inline(always)]
+    fn gradients(&self, x: T, dy: T, v: T) -> [T; 2] {
+        let x = x - self.mean;
+        let [x_x, x_dy, x_v, constant] = self.of_x;
+        let [dy_x, dy_v, of_all] = self.of_dy;
+        [x_x * x + x_v * v + x_dy * dy + constant, dy_x * x + dy_v * v + of_all]
+    }
 }
 
 #[cfg(test)]
@@ -283,6 +323,26 @@ mod tests {
             let [sum, _, same] = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v], Some(&x));
             assert_close(&sum, &by_x.iter().zip(&x).map(|(by_x, x)| by_x + x).collect::<Vec<_>>(), 1e-12);
             assert_close(&same, &by_dy, 1e-12);
+        }
+    }
+
+    /// Far from 0, where elements less their mean are small.
+    #[test]
+    fn f32_is_right_up_to_rounding() {
+        let g = ChannelGeometry::new(&[8, 3, 1000]).unwrap();
+        let n = g.elements();
+        let far = |numbers: Vec<f32>| numbers.iter().map(|x| x + 20.0).collect::<Vec<f32>>();
+        let (x, w): (Vec<f32>, Vec<f32>) = (far(numbers(n, 1)), numbers(3, 2));
+        let (dy, v, so_far): (Vec<f32>, Vec<f32>, Vec<f32>) = (numbers(n, 3), numbers(n, 4), numbers(n, 5));
+        let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+        let [x64, w64, dy64, v64, so_far64] = [&x, &w, &dy, &v, &so_far].map(|x| wide(x));
+        let (moments, moments64) = (Moments::new(&g, &x, 1e-5), Moments::new(&g, &x64, 1e-5));
+        let first = input_gradient(&g, &moments, [&x, &w, &dy], Some(&so_far));
+        let first64 = input_gradient(&g, &moments64, [&x64, &w64, &dy64], Some(&so_far64));
+        let second = second::<f32>(&g, &moments, [&x, &w, &dy, &v], Some(&so_far));
+        let second64 = super::second::<f64>(&g, &moments64, [&x64, &w64, &dy64, &v64], Some(&so_far64));
+        for (narrow, exact) in first.iter().zip(&first64).chain(second.iter().zip(&second64)) {
+            assert_close(&wide(narrow), exact, 1e-5);
         }
     }
 

@@ -61,6 +61,12 @@ impl ChannelGeometry {
         assert!(of_channels.iter().all(|len| *len == self.channels), "channels {of_channels:?} of {self:?}");
     }
 
+    /// Where the elements of a sample's channel are.
+    fn line(&self, sample: usize, channel: usize) -> Range<usize> {
+        let start = (sample * self.channels + channel) * self.inner;
+        start..start + self.inner
+    }
+
     /// Lines that are too few elements to be worth a task of their own share one.
     fn lines_a_task(&self) -> usize {
         const ELEMENTS: usize = 1 << 14;
@@ -206,9 +212,9 @@ fn channel_sums<T: Float, const N: usize>(
     sums(g, of_lines).into_iter().map(|[sum]| sum).collect()
 }
 
-/// The `R` results of `f(channel)(elements of the slices)`, element by element, in f64.
+/// The `R` results of `f(channel)(elements of the slices)`, element by element.
 #[allow(unsafe_code, reason = "vectors that are not written twice")]
-pub(crate) fn map_lines<T: Float, const N: usize, const R: usize, F: Fn([f64; N]) -> [f64; R]>(
+pub(crate) fn map_lines<T: Float, const N: usize, const R: usize, F: Fn([T; N]) -> [T; R]>(
     g: &ChannelGeometry,
     slices: [&[T]; N],
     f: impl Fn(usize) -> F + Sync,
@@ -219,13 +225,93 @@ pub(crate) fn map_lines<T: Float, const N: usize, const R: usize, F: Fn([f64; N]
         tasks.for_each(|(task, mut results)| {
             for line in task * lines_a_task..(g.outer * g.channels).min((task + 1) * lines_a_task) {
                 let slices = slices.map(|slice| &slice[line * g.inner..][..g.inner]);
-                let results = cut(&mut results, g.inner);
-                Arch::new().dispatch(MapLine { slices, results, f: f(line % g.channels) });
+                map_line(slices, cut(&mut results, g.inner), f(line % g.channels));
             }
         });
     };
-    // SAFETY: there are whole lines of elements, and a `MapLine` writes all of its own.
+    // SAFETY: there are whole lines of elements, and `map_line` writes all of its own.
     unsafe { written_each(g.elements(), write) }
+}
+
+/// Channels whose elements stay in the cache from one pass over them to the next, and the places of these elements in `R`
+/// results.
+pub(crate) struct Group<'a, T, const R: usize> {
+    g: ChannelGeometry,
+    channels: Range<usize>,
+    /// Of each sample: the lines of the channels, one behind the other.
+    places: Vec<[&'a mut [MaybeUninit<T>]; R]>,
+}
+
+/// A channel, counted among all and within its group.
+pub(crate) struct Channel {
+    pub(crate) number: usize,
+    pub(crate) in_group: usize,
+}
+
+/// All channels in groups, with their places in `results`, which have one for each element.
+pub(crate) fn groups<'a, T, const R: usize>(
+    g: &ChannelGeometry,
+    mut results: [&'a mut [MaybeUninit<T>]; R],
+) -> Vec<Group<'a, T, R>> {
+    /// Of a sample: enough to be read at full speed, so few that those of a batch of several tensors stay.
+    const ELEMENTS: usize = 1 << 12;
+    let size = ELEMENTS.div_ceil(g.inner);
+    let group = |first| Group {
+        g: *g,
+        channels: first..g.channels.min(first + size),
+        places: Vec::with_capacity(g.outer),
+    };
+    let mut groups: Vec<Group<'a, T, R>> = (0..g.channels).step_by(size).map(group).collect();
+    for _ in 0..g.outer {
+        for group in &mut groups {
+            group.places.push(cut(&mut results, group.channels.len() * g.inner));
+        }
+    }
+    groups
+}
+
+impl<T: Float, const R: usize> Group<'_, T, R> {
+    pub(crate) fn channels(&self) -> Range<usize> {
+        self.channels.clone()
+    }
+
+    /// `M` sums a channel, of `line_sums(channel, range of the line)`: those of its lines in order.
+    pub(crate) fn sums<const M: usize>(
+        &self,
+        line_sums: impl Fn(usize, Range<usize>) -> [f64; M],
+    ) -> Vec<[f64; M]> {
+        let mut sums = vec![[0.0; M]; self.channels.len()];
+        for sample in 0..self.places.len() {
+            for (sums, channel) in sums.iter_mut().zip(self.channels()) {
+                let of_line = line_sums(channel, self.g.line(sample, channel));
+                sums.iter_mut().zip(of_line).for_each(|(sum, term)| *sum += term);
+            }
+        }
+        sums
+    }
+
+    /// `write(channel, range of the line, its places)`, line by line.
+    pub(crate) fn for_each_line(
+        &mut self,
+        write: impl Fn(Channel, Range<usize>, [&mut [MaybeUninit<T>]; R]),
+    ) {
+        for (sample, places) in self.places.iter_mut().enumerate() {
+            let mut rest = places.each_mut().map(|places| &mut places[..]);
+            for (in_group, number) in self.channels.clone().enumerate() {
+                let channel = Channel { number, in_group };
+                write(channel, self.g.line(sample, number), cut(&mut rest, self.g.inner));
+            }
+        }
+    }
+}
+
+/// Writes the `R` results of `f(elements of the slices)`, element by element: one in each place.
+pub(crate) fn map_line<T: Float, const N: usize, const R: usize>(
+    slices: [&[T]; N],
+    results: [&mut [MaybeUninit<T>]; R],
+    f: impl Fn([T; N]) -> [T; R],
+) {
+    Arch::new().dispatch(MapLine { slices, results, f });
 }
 
 /// Parts of `len` elements of several slices of one length, the last of them perhaps shorter.
@@ -253,7 +339,7 @@ struct MapLine<'a, T, F, const N: usize, const R: usize> {
     f: F,
 }
 
-impl<T: Float, F: Fn([f64; N]) -> [f64; R], const N: usize, const R: usize> NullaryFnOnce
+impl<T: Float, F: Fn([T; N]) -> [T; R], const N: usize, const R: usize> NullaryFnOnce
     for MapLine<'_, T, F, N, R>
 {
     type Output = ();
@@ -277,14 +363,14 @@ fn map_block<T: Float, const N: usize, const R: usize>(
     results: &mut [&mut [MaybeUninit<T>]; R],
     start: usize,
     size: usize,
-    f: impl Fn([f64; N]) -> [f64; R],
+    f: impl Fn([T; N]) -> [T; R],
 ) {
     let parts = slices.map(|slice| &slice[start..start + size]);
     let mut values = [[MaybeUninit::uninit(); BLOCK]; R];
     for i in 0..size {
-        let value = f(parts.map(|part| part[i].into()));
+        let value = f(parts.map(|part| part[i]));
         for (values, value) in values.iter_mut().zip(value) {
-            values[i].write(T::from_f64(value));
+            values[i].write(value);
         }
     }
     for (result, values) in results.iter_mut().zip(&values) {
@@ -334,6 +420,74 @@ const LANES: usize = 32;
 /// compiler makes vectors, where of one loop it does not.
 const BLOCK: usize = 64;
 
+/// Sums over a line of what `f` makes of the elements of `N` slices: of four terms as they come, of these sums in f64.
+pub(crate) fn line_sum_of_four<T: Float, const N: usize, const M: usize>(
+    slices: [&[T]; N],
+    f: impl Fn([T; N]) -> [T; M],
+) -> [f64; M] {
+    Arch::new().dispatch(LineSumOfFour { slices, f })
+}
+
+struct LineSumOfFour<'a, T, F, const N: usize> {
+    slices: [&'a [T]; N],
+    f: F,
+}
+
+impl<T: Float, F: Fn([T; N]) -> [T; M], const N: usize, const M: usize> NullaryFnOnce
+    for LineSumOfFour<'_, T, F, N>
+{
+    type Output = [f64; M];
+
+    #[inline(always)]
+    fn call(self) -> [f64; M] {
+        let Self { slices, f } = self;
+        let len = slices[0].len();
+        let whole = len - len % BLOCK;
+        let mut lanes = [[0.0; FOURTH]; M];
+        for start in (0..whole).step_by(BLOCK) {
+            add_fourths(&mut lanes, &block_terms(slices, start, BLOCK, &f));
+        }
+        if whole < len {
+            add_fourths(&mut lanes, &block_terms(slices, whole, len - whole, &f));
+        }
+        lanes.map(total)
+    }
+}
+
+/// What `f` makes of `size` elements from `start` on, and zeros.
+#[inline(always)]
+fn block_terms<T: Float, const N: usize, const M: usize>(
+    slices: [&[T]; N],
+    start: usize,
+    size: usize,
+    f: impl Fn([T; N]) -> [T; M],
+) -> [[T; BLOCK]; M] {
+    let parts = slices.map(|slice| &slice[start..start + size]);
+    let mut terms = [[T::default(); BLOCK]; M];
+    for i in 0..size {
+        let term = f(parts.map(|part| part[i]));
+        for (terms, term) in terms.iter_mut().zip(term) {
+            terms[i] = term;
+        }
+    }
+    terms
+}
+
+#[inline(always)]
+fn add_fourths<T: Float, const M: usize>(lanes: &mut [[f64; FOURTH]; M], terms: &[[T; BLOCK]; M]) {
+    for (lanes, terms) in lanes.iter_mut().zip(terms) {
+        let mut sums = [T::default(); FOURTH];
+        for i in 0..FOURTH {
+            sums[i] = (terms[i] + terms[FOURTH + i]) + (terms[2 * FOURTH + i] + terms[3 * FOURTH + i]);
+        }
+        for i in 0..FOURTH {
+            lanes[i] += sums[i].into();
+        }
+    }
+}
+
+const FOURTH: usize = BLOCK / 4;
+
 /// Sums over a line of what `f` makes of the elements of `N` slices.
 pub(crate) fn line_sum<T: Float, const N: usize, const M: usize>(
     slices: [&[T]; N],
@@ -372,8 +526,8 @@ impl<T: Float, F: Fn([f64; N]) -> [f64; M], const N: usize, const M: usize> Null
 
 /// In pairs: half of the lanes at a time.
 #[inline(always)]
-fn total(mut lanes: [f64; LANES]) -> f64 {
-    let mut half = LANES / 2;
+fn total<const N: usize>(mut lanes: [f64; N]) -> f64 {
+    let mut half = N / 2;
     while half > 0 {
         for i in 0..half {
             lanes[i] += lanes[half + i];

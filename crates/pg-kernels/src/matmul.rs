@@ -48,6 +48,7 @@ pub trait Float:
     + Default
     + std::ops::AddAssign
     + std::ops::Add<Output = Self>
+    + std::ops::Sub<Output = Self>
     + std::ops::Mul<Output = Self>
     + Into<f64>
     + pulp::bytemuck::Pod
