@@ -27,6 +27,7 @@ use anyhow::{Context, Result, bail};
 
 use self::plan::{Files, Scale, SetPlan};
 use self::report::{Report, Skipped};
+use self::schedule::Results;
 use self::train::{Run, Task, Trainer};
 use crate::process;
 
@@ -47,6 +48,9 @@ pub(crate) struct Options {
     /// Runs at once, each on one thread (default: one a core).
     #[arg(long)]
     jobs: Option<usize>,
+    /// Take over the runs that an earlier call finished in --out, and train the others.
+    #[arg(long)]
+    resume: bool,
     /// Print report.json to standard output as well.
     #[arg(long)]
     json: bool,
@@ -71,18 +75,21 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let out =
         std::path::absolute(&options.out).with_context(|| format!("bad --out {}", options.out.display()))?;
     let trainer = Trainer {
-        binaries: build(&runs)?,
+        binaries: build(&runs, &options.train)?,
         workspace: process::workspace_root(),
         files,
         extra: options.train.clone(),
         out: out.clone(),
     };
-    let results = schedule::run_all(&trainer, runs.into_iter().collect(), jobs);
+    let finished = if options.resume { finished(&trainer, &runs) } else { Results::default() };
+    let taken_over = finished.count();
+    let results = schedule::run_all(&trainer, runs, finished, jobs);
 
     let report = Report {
         command: own_command(),
         quick: options.quick,
         jobs,
+        taken_over,
         seconds: started.elapsed().as_secs_f64(),
         versions: machine::versions()?,
         machine: machine::describe(),
@@ -135,14 +142,32 @@ fn refuse_planned(arguments: &[String]) -> Result<()> {
     }
 }
 
-/// Builds the programs of `runs`; returns their folder.
-fn build(runs: &BTreeSet<Run>) -> Result<PathBuf> {
+/// What an earlier call left of `runs`.
+fn finished(trainer: &Trainer, runs: &BTreeSet<Run>) -> Results {
+    runs.iter().filter_map(|run| Some((run.clone(), trainer.finished(run)?))).collect()
+}
+
+/// Builds the programs of `runs` for the device that their further arguments name; returns their folder.
+fn build(runs: &BTreeSet<Run>, arguments: &[String]) -> Result<PathBuf> {
+    let features = process::features_for(device_of(arguments).unwrap_or_default());
     let mut folder = None;
     for task in Task::ALL.into_iter().filter(|task| runs.iter().any(|run| run.task == *task)) {
-        let binary = process::build_release(task.program(), &[])?;
+        let binary = process::build_release(task.program(), features)?;
         folder = binary.parent().map(Path::to_path_buf);
     }
     folder.context("no run, or no folder of its program")
+}
+
+/// The value of `--device`.
+fn device_of(arguments: &[String]) -> Option<&str> {
+    let mut words = arguments.iter().map(String::as_str);
+    words
+        .find_map(|word| match word.split_once('=') {
+            Some(("--device", device)) => Some(Some(device)),
+            _ if word == "--device" => Some(None),
+            _ => None,
+        })?
+        .or_else(|| words.next())
 }
 
 /// The sets whose images are there, the files of these, and what is skipped.
@@ -201,6 +226,18 @@ mod tests {
         for flag in ["--norm", "--data", "--label-map", "--test", "--ground-truth", "--json"] {
             assert!(said(&[flag]).is_err(), "{flag}");
         }
+    }
+
+    #[test]
+    fn the_device_of_the_runs_is_read_from_their_arguments() {
+        let device = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+            device_of(&words).map(str::to_owned)
+        };
+        assert_eq!(device(&["--batch", "8"]), None);
+        assert_eq!(device(&["--device", "cuda:1", "--batch", "8"]).as_deref(), Some("cuda:1"));
+        assert_eq!(device(&["--batch", "8", "--device=metal"]).as_deref(), Some("metal"));
+        assert_eq!(device(&["--device"]), None);
     }
 
     #[test]

@@ -87,9 +87,13 @@ fn summary(report: &Report) -> String {
     } else {
         ""
     };
+    let taken_over = match report.taken_over {
+        0 => String::new(),
+        count => format!(" Of the runs {count} were finished by an earlier call and taken over."),
+    };
     format!(
         "{shown} of {} expectations are shown. Numbers are means over seeds ± half a 95 % Student t interval; an order \
-         counts as shown when the intervals do not touch. {} of wall time, {} runs at once.{scale}",
+         counts as shown when the intervals do not touch. {} of wall time, {} runs at once.{taken_over}{scale}",
         verdicts().count(),
         clock(Duration::from_secs_f64(report.seconds)),
         report.jobs,

@@ -18,6 +18,8 @@ pub(crate) struct Report {
     pub(crate) quick: bool,
     /// Runs at once.
     pub(crate) jobs: usize,
+    /// Runs of an earlier call.
+    pub(crate) taken_over: usize,
     /// Wall time of everything.
     pub(crate) seconds: f64,
     pub(crate) versions: Vec<Version>,
@@ -360,6 +362,7 @@ pub(crate) mod made_up {
             command: "cargo xtask reproduce --quick".into(),
             quick: true,
             jobs: 2,
+            taken_over: 0,
             seconds: 171.0,
             versions: vec![Version { name: "provenance-guidance".into(), version: "0.1.0".into() }],
             machine: Machine { cpu: "Example CPU <1>".into(), cores: 2, system: "linux".into() },

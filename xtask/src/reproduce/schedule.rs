@@ -1,6 +1,6 @@
 //! Runs side by side, with progress on standard error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,18 @@ pub(crate) struct Results {
     finished: BTreeMap<Run, Result<Outcome, String>>,
 }
 
+impl FromIterator<(Run, Outcome)> for Results {
+    fn from_iter<I: IntoIterator<Item = (Run, Outcome)>>(outcomes: I) -> Self {
+        Self { finished: outcomes.into_iter().map(|(run, outcome)| (run, Ok(outcome))).collect() }
+    }
+}
+
 impl Results {
+    /// How many runs they are of.
+    pub(crate) fn count(&self) -> usize {
+        self.finished.len()
+    }
+
     /// What `run` answered, unless it failed.
     pub(crate) fn outcome(&self, run: &Run) -> Option<&Outcome> {
         self.finished.get(run)?.as_ref().ok()
@@ -35,15 +46,26 @@ impl Results {
 struct State {
     waiting: std::vec::IntoIter<Run>,
     running: Vec<Run>,
+    /// Results that were there before.
+    taken_over: usize,
     results: Results,
 }
 
-/// Trains `runs`, `jobs` at once.
-pub(crate) fn run_all(trainer: &Trainer, runs: Vec<Run>, jobs: usize) -> Results {
-    let total = runs.len();
+/// Trains those of `runs` that are not `finished`, `jobs` at once.
+pub(crate) fn run_all(trainer: &Trainer, runs: BTreeSet<Run>, finished: Results, jobs: usize) -> Results {
+    let waiting: Vec<Run> = runs.into_iter().filter(|run| !finished.finished.contains_key(run)).collect();
+    if finished.count() > 0 {
+        eprintln!("{} runs of an earlier call, {} to train", finished.count(), waiting.len());
+    }
+    let total = waiting.len();
     let started = Instant::now();
-    let state =
-        Mutex::new(State { waiting: runs.into_iter(), running: Vec::new(), results: Results::default() });
+    let taken_over = finished.count();
+    let state = Mutex::new(State {
+        waiting: waiting.into_iter(),
+        running: Vec::new(),
+        taken_over,
+        results: finished,
+    });
     let work = || {
         while let Some(run) = next(&state, total, started) {
             let result = trainer.train(&run).map_err(|error| format!("{error:#}"));
@@ -63,7 +85,7 @@ fn next(state: &Mutex<State>, total: usize, started: Instant) -> Option<Run> {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     let run = state.waiting.next()?;
     state.running.push(run.clone());
-    let done = state.results.finished.len();
+    let done = state.results.count() - state.taken_over;
     let running: Vec<String> = state.running.iter().map(Run::name).collect();
     eprintln!(
         "{done}/{total} runs, {} left; running {}",
@@ -122,8 +144,8 @@ echo "{\"test_top1\":0.$2,\"epochs\":1,\"seconds\":1,\"run_dir\":\"x\"}"
     #[test]
     fn a_failing_run_is_reported_and_the_others_go_on() {
         let folder = tempfile::tempdir().unwrap();
-        let runs: Vec<Run> = (1..=4).map(|seed| Run::baseline("embedded", 1, seed)).collect();
-        let results = run_all(&stand_in(folder.path()), runs.clone(), 3);
+        let runs: BTreeSet<Run> = (1..=4).map(|seed| Run::baseline("embedded", 1, seed)).collect();
+        let results = run_all(&stand_in(folder.path()), runs.clone(), Results::default(), 3);
         let top1: Vec<Option<f64>> = runs.iter().map(|run| results.outcome(run)?.test_top1).collect();
         assert_eq!(top1, [Some(0.1), None, Some(0.3), Some(0.4)]);
         let failures = results.failures();
@@ -133,6 +155,27 @@ echo "{\"test_top1\":0.$2,\"epochs\":1,\"seconds\":1,\"run_dir\":\"x\"}"
             "{}",
             failures[0].error
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn finished_runs_are_not_trained_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let trainer = stand_in(folder.path());
+        let run = |seed| Run::baseline("embedded", 1, seed);
+        run_all(&trainer, BTreeSet::from([run(1), run(2)]), Results::default(), 1);
+        assert_eq!(trainer.finished(&run(1)).unwrap().test_top1, Some(0.1));
+        assert!(trainer.finished(&run(2)).is_none(), "it failed");
+        assert!(trainer.finished(&run(3)).is_none());
+        let other = Trainer { extra: vec!["--lr".into(), "1".into()], ..stand_in(folder.path()) };
+        assert!(other.finished(&run(1)).is_none(), "of other arguments");
+
+        // Without the program nothing can be trained.
+        std::fs::remove_file(folder.path().join("pg-classify")).unwrap();
+        let finished = Results::from_iter([(run(1), trainer.finished(&run(1)).unwrap())]);
+        let results = run_all(&trainer, BTreeSet::from([run(1), run(3)]), finished, 1);
+        assert_eq!(results.outcome(&run(1)).unwrap().test_top1, Some(0.1));
+        assert_eq!(results.failures().len(), 1);
     }
 
     #[test]

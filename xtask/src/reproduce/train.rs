@@ -271,6 +271,14 @@ pub(crate) struct Outcome {
     pub(crate) run_dir: PathBuf,
 }
 
+/// What a run that was trained to its end leaves in its folder.
+#[derive(Deserialize, Serialize)]
+struct Finished {
+    /// As [`Trainer::command_to_repeat`] has it.
+    command: String,
+    outcome: Outcome,
+}
+
 /// The files of a set of clips.
 pub(crate) const CLIPS: [(&str, &str); 4] = [
     ("--data", "train.jsonl"),
@@ -390,13 +398,30 @@ impl Trainer {
         process::shell_line(&portable.command(run))
     }
 
-    /// Trains to the end.
+    /// Trains to the end, and leaves the answer in the run's folder.
     pub(crate) fn train(&self, run: &Run) -> Result<Outcome> {
         let stdout = process::stdout_of(&mut self.command(run))?;
         let line = process::last_line(&stdout);
-        serde_json::from_str(line).with_context(|| {
+        let outcome: Outcome = serde_json::from_str(line).with_context(|| {
             format!("`{}` ended with no result but with: {line}", process::shell_line(&self.command(run)))
-        })
+        })?;
+        let finished = Finished { command: self.command_to_repeat(run), outcome };
+        let path = self.finished_path(run);
+        std::fs::create_dir_all(path.parent().unwrap_or(&self.out))
+            .with_context(|| format!("cannot create the folder of {}", path.display()))?;
+        super::write_whole(&path, &serde_json::to_string(&finished)?)?;
+        Ok(finished.outcome)
+    }
+
+    /// What an earlier call left of the run, if it had the same arguments.
+    pub(crate) fn finished(&self, run: &Run) -> Option<Outcome> {
+        let text = std::fs::read_to_string(self.finished_path(run)).ok()?;
+        let finished: Finished = serde_json::from_str(&text).ok()?;
+        (finished.command == self.command_to_repeat(run)).then_some(finished.outcome)
+    }
+
+    fn finished_path(&self, run: &Run) -> PathBuf {
+        self.out.join("runs").join(run.name()).join("outcome.json")
     }
 }
 
