@@ -90,9 +90,10 @@ const BY_DIFFERENCE: f64 = 1e-5;
 #[test]
 fn every_step_has_the_gradients_of_the_exact_one_on_the_cpu() {
     let (exact, difference) = (Strategy::Exact, Strategy::FiniteDifference { step: 1e-6 });
-    for soft in [false, true] {
+    let cases = [Norm::SquaredL2, Norm::Relative].map(|norm| [(norm, false), (norm, true)]).concat();
+    for (norm, soft) in cases {
         let found = |device: &Device, strategy: Strategy, checkpointed: bool| {
-            let guidance = Guidance { strategy, ..Guidance::new(0.5) };
+            let guidance = Guidance { strategy, norm, ..Guidance::new(0.5) };
             gradients(device, &guidance, soft, checkpointed)
         };
         let expected = found(&Device::Cpu, exact, false);
@@ -112,7 +113,7 @@ fn every_step_has_the_gradients_of_the_exact_one_on_the_cpu() {
                 for (a, e) in actual.iter().zip(&expected) {
                     assert!(
                         (a - e).abs() < tolerance * length,
-                        "{device:?}, {strategy:?}, soft {soft}, checkpointed {checkpointed}: {a} != {e}"
+                        "{device:?}, {norm:?}, {strategy:?}, soft {soft}, checkpointed {checkpointed}: {a} != {e}"
                     );
                 }
             }

@@ -1,5 +1,6 @@
 //! The networks, one family a file.
 
+mod conv_stages;
 pub(crate) mod mlp;
 pub(crate) mod resnet;
 pub(crate) mod sat;

@@ -10,6 +10,7 @@
 //!   logits   = global average of a 3x3 convolution over the patches
 //! ```
 
+use super::conv_stages::ConvStages;
 use super::{Localized, Network};
 use crate::error::{Error, Result};
 use crate::layers::{Conv2d, LayerNorm, Linear, Mode, drop_path};
@@ -24,6 +25,8 @@ use std::cell::Cell;
 
 /// Blocks, the last of all, in which the gate weighs the attention.
 const SPATIAL_BLOCKS: usize = 3;
+/// Filters of a stem's first convolutions; each further stage has twice as many.
+const STEM_WIDTH: usize = 16;
 /// Deviation of the weights, tokens and embeddings at the start, as in DeiT.
 const INIT: Init = Init::Normal { std: 0.02 };
 
@@ -40,16 +43,27 @@ pub struct Vit {
     pub num_heads: usize,
     /// Probability, in per cent, with which training leaves out a branch of the last block; it grows linearly from 0.
     pub drop_path_percent: usize,
+    /// Whether a small VGG makes one pixel of each patch, whose side is then a power of 2: a transformer that starts from random
+    /// weights learns far sooner so.
+    #[serde(default)]
+    pub conv_stem: bool,
 }
 
 impl Vit {
     /// DeiT-S/16.
-    pub const SMALL: Vit =
-        Vit { patch_size: 16, embed_dim: 384, depth: 12, num_heads: 6, drop_path_percent: 10 };
+    pub const SMALL: Vit = Vit {
+        patch_size: 16,
+        embed_dim: 384,
+        depth: 12,
+        num_heads: 6,
+        drop_path_percent: 10,
+        conv_stem: false,
+    };
     /// DeiT-Ti/16.
     pub const TINY: Vit = Vit { embed_dim: 192, num_heads: 3, ..Vit::SMALL };
-    /// For images of 48 to 64 pixels.
-    pub const MINI: Vit = Vit { patch_size: 4, embed_dim: 64, depth: 6, num_heads: 4, drop_path_percent: 0 };
+    /// For images of 48 to 64 pixels and random weights.
+    pub const MINI: Vit =
+        Vit { patch_size: 4, embed_dim: 64, depth: 3, num_heads: 4, drop_path_percent: 0, conv_stem: true };
 
     /// Refuses what is no transformer for images of `size` pixels.
     pub(crate) fn check(&self, size: usize) -> Result<()> {
@@ -61,6 +75,10 @@ impl Vit {
         if !size.is_multiple_of(self.patch_size) {
             let expected = "a multiple of the patch size";
             return Err(Error::Option { option: "image size", expected, value: size });
+        }
+        if self.conv_stem && !self.patch_size.is_power_of_two() {
+            let (option, expected) = ("patch size", "a power of 2 behind convolutions");
+            return Err(Error::Option { option, expected, value: self.patch_size });
         }
         if !self.embed_dim.is_multiple_of(self.num_heads) {
             let expected = "a multiple of the heads";
@@ -79,7 +97,7 @@ impl Vit {
 
 #[derive(Debug)]
 pub(crate) struct Sat {
-    patch_embed: Conv2d,
+    patch_embed: PatchEmbed,
     cls_token: Tensor,
     loc_token: Tensor,
     pos_embed: Tensor,
@@ -94,8 +112,7 @@ pub(crate) struct Sat {
 impl Sat {
     /// For square images of `size` pixels.
     pub(crate) fn new(b: &Builder, vit: Vit, size: usize, classes: usize) -> Result<Self> {
-        let (dim, patch, patches) = (vit.embed_dim, vit.patch_size, (size / vit.patch_size).pow(2));
-        let proj = b.pp("patch_embed").pp("proj");
+        let (dim, patches) = (vit.embed_dim, (size / vit.patch_size).pow(2));
         let head = b.pp("head");
         let blocks = (0..vit.depth)
             .map(|index| {
@@ -107,7 +124,7 @@ impl Sat {
             })
             .collect::<Result<_>>()?;
         Ok(Self {
-            patch_embed: Conv2d::with_torch_default(&proj, [dim, 3, patch, patch], (patch, 0))?,
+            patch_embed: PatchEmbed::new(&b.pp("patch_embed"), vit)?,
             cls_token: b.param("cls_token", (1, 1, dim), INIT)?,
             loc_token: b.param("loc_token", (1, 1, dim), INIT)?,
             pos_embed: b.param("pos_embed", (1, patches + 1, dim), INIT)?,
@@ -161,6 +178,36 @@ impl Network for Sat {
 
     fn begin_step(&self, seed: Seed, step: u64) {
         self.step.set((seed, step));
+    }
+}
+
+/// From images to the tokens of their patches, (n, dim, patches down, patches across).
+#[derive(Debug)]
+struct PatchEmbed {
+    /// What makes one pixel of each patch; else the projection does.
+    backbone: Option<ConvStages>,
+    proj: Conv2d,
+}
+
+impl PatchEmbed {
+    fn new(b: &Builder, vit: Vit) -> Result<Self> {
+        let (dim, patch, proj) = (vit.embed_dim, vit.patch_size, b.pp("proj"));
+        if !vit.conv_stem {
+            let proj = Conv2d::with_torch_default(&proj, [dim, 3, patch, patch], (patch, 0))?;
+            return Ok(Self { backbone: None, proj });
+        }
+        let widths: Vec<[usize; 2]> = (0..=patch.ilog2()).map(|stage| [STEM_WIDTH << stage; 2]).collect();
+        let stages: Vec<&[usize]> = widths.iter().map(|stage| &stage[..]).collect();
+        let backbone = ConvStages::new(&b.pp("backbone"), &stages, Init::kaiming_normal_fan_in)?;
+        let proj = Conv2d::with_torch_default(&proj, [dim, STEM_WIDTH * patch, 1, 1], (1, 0))?;
+        Ok(Self { backbone: Some(backbone), proj })
+    }
+
+    fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        match &self.backbone {
+            Some(backbone) => self.proj.forward(&backbone.forward(images)?),
+            None => self.proj.forward(images),
+        }
     }
 }
 

@@ -2,12 +2,13 @@
 //! then a 3x3 convolution to 1024 channels, global average pooling and one linear layer. And the same in small, for images
 //! of 48 to 64 pixels.
 
+use super::conv_stages::ConvStages;
 use super::{Localized, Network, class_activation_maps};
 use crate::error::Result;
 use crate::layers::{Conv2d, Linear, Mode};
 use crate::params::{Builder, Init};
 use candle_core::Tensor;
-use pg_grad::ops::{Pool2dOptions, global_avg_pool2d, max_pool2d, relu};
+use pg_grad::ops::{global_avg_pool2d, relu};
 
 /// Widths of the convolutions between poolings, and of the one behind them.
 #[derive(Debug, Clone, Copy)]
@@ -30,47 +31,22 @@ impl Widths {
 
 #[derive(Debug)]
 pub(crate) struct VggGap {
-    stages: Vec<Vec<Conv2d>>,
+    stages: ConvStages,
     conv6: Conv2d,
     fc: Linear,
 }
 
 impl VggGap {
     pub(crate) fn new(b: &Builder, widths: Widths, classes: usize) -> Result<Self> {
-        let convolution = |path: &Builder, input, output| {
-            let shape = [output, input, 3, 3];
-            Conv2d::with_init(path, shape, (widths.init)(shape), 1, 1)?.with_bias(path)
-        };
-        // Indices of torchvision's `features`, which counts rectifiers and poolings too.
-        let mut index = 0;
-        let mut channels = 3;
-        let mut stages = Vec::new();
-        for stage_widths in widths.stages {
-            let mut stage = Vec::new();
-            for &width in *stage_widths {
-                stage.push(convolution(&b.pp("features").pp(index), channels, width)?);
-                channels = width;
-                index += 2;
-            }
-            stages.push(stage);
-            index += 1;
-        }
-        let conv6 = convolution(&b.pp("conv6"), channels, widths.conv6)?;
+        let stages = ConvStages::new(&b.pp("features"), widths.stages, widths.init)?;
+        let channels = widths.stages.iter().flat_map(|stage| stage.iter()).last().copied().unwrap_or(3);
+        let (path, shape) = (b.pp("conv6"), [widths.conv6, channels, 3, 3]);
+        let conv6 = Conv2d::with_init(&path, shape, (widths.init)(shape), 1, 1)?.with_bias(&path)?;
         Ok(Self { stages, conv6, fc: Linear::new(&b.pp("fc"), widths.conv6, classes)? })
     }
 
     fn features(&self, x: &Tensor) -> Result<Tensor> {
-        let pool = Pool2dOptions { kernel_size: (2, 2), stride: (2, 2), padding: (0, 0) };
-        let mut x = x.clone();
-        for (index, stage) in self.stages.iter().enumerate() {
-            if index > 0 {
-                x = max_pool2d(&x, pool)?;
-            }
-            for conv in stage {
-                x = relu(&conv.forward(&x)?)?;
-            }
-        }
-        Ok(relu(&self.conv6.forward(&x)?)?)
+        Ok(relu(&self.conv6.forward(&self.stages.forward(x)?)?)?)
     }
 }
 
