@@ -320,21 +320,23 @@ mod tests {
     }
 
     #[test]
-    fn every_recipe_resolves_with_images() {
+    fn every_recipe_resolves_with_its_images() {
         let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes/wsol"));
         let mut count = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "toml") {
-                let source =
+                let is_embedded = path.file_name().unwrap().to_string_lossy().starts_with("embedded");
+                let of_photographs =
                     SourceSettings { data_root: Some("images".into()), metadata: Some("lists".into()) };
+                let source = if is_embedded { SourceSettings::default() } else { of_photographs };
                 let said = Settings { source, ..Settings::default() };
                 let config = pg_cli::over_file(&said, &path).unwrap().resolve().unwrap();
-                assert_eq!(config.image_size, 224, "{}", path.display());
+                assert_eq!(config.image_size, if is_embedded { 48 } else { 224 }, "{}", path.display());
                 count += 1;
             }
         }
-        assert_eq!(count, 6);
+        assert_eq!(count, 7);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::report::Metric;
 use super::train::{Lazy, Mask, Norm, Run, Samples, Synth, Task};
 
 /// The image sets, in the order of the report.
-const SETS: [Set; 9] = [
+const SETS: [Set; 10] = [
     Set {
         dataset: "embedded",
         task: Task::Classification,
@@ -112,6 +112,21 @@ const SETS: [Set; 9] = [
         quick: None,
         by_name: true,
         experiments: &[Experiment::Mixes, Experiment::Masks, Experiment::Convergence],
+        wrong_masks_help: false,
+        paper: None,
+    },
+    Set {
+        dataset: "localization-sat",
+        task: Task::Localization,
+        title: "Embedded localisation set, localised by a small SAT",
+        images: Images::Drawn,
+        headline: Metric::V2,
+        alpha: 2.0,
+        norm: Norm::Relative,
+        full: Budget { epochs: 40, seeds: 3, sweep_seeds: 3 },
+        quick: None,
+        by_name: true,
+        experiments: &[Experiment::Mixes],
         wrong_masks_help: false,
         paper: None,
     },
@@ -478,11 +493,14 @@ impl Set {
         if run.alpha > 0.0 { Run { norm: self.norm, ..run } } else { run }
     }
 
-    /// Published settings for photographs and for videos, and the published network for skeletons that are drawn. Those of
-    /// CutMix are its own.
+    /// Published settings for photographs and for videos, the published network for skeletons that are drawn, and of the set
+    /// that a SAT localises the network. Those of CutMix are its own.
     fn recipe(&self, synth: Option<Synth>) -> Option<&'static str> {
         match (self.task, self.images, synth) {
             (Task::Detection, Images::Drawn, _) => Some("recipes/stad/embedded-features.toml"),
+            (Task::Localization, Images::Drawn, _) if self.dataset == "localization-sat" => {
+                Some("recipes/wsol/embedded-sat.toml")
+            }
             (Task::Classification, ..) | (_, Images::Drawn, _) => None,
             (Task::Localization, _, Some(Synth::Cut)) => Some("recipes/wsol/cub-vgg16-cutmix.toml"),
             (Task::Localization, ..) => Some("recipes/wsol/cub-vgg16-cam.toml"),
@@ -658,6 +676,17 @@ mod tests {
             assert_eq!((guided.run.alpha, guided.run.norm), (plan.alpha, plan.norm));
         }
         assert!(plan.runs().all(|run| run.task == Task::Localization && run.recipe.is_none()));
+    }
+
+    #[test]
+    fn a_sat_localises_the_same_images() {
+        let plan = &select(Scale::Full, Some("localization-sat")).unwrap()[0];
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        for run in plan.runs() {
+            assert!(Path::new(root).join(run.recipe.unwrap()).is_file(), "{run:?}");
+            assert_eq!(plan.locate(None).unwrap(), Files::default());
+        }
+        assert_eq!(plan.experiments[0].1.len(), 7);
     }
 
     #[test]
