@@ -36,6 +36,17 @@ pub(crate) fn features_for(device: &str) -> &'static [&'static str] {
     }
 }
 
+/// The value of `--device` among the words of a command.
+pub(crate) fn device_of(words: &[impl AsRef<str>]) -> Option<&str> {
+    let mut words = words.iter().map(AsRef::as_ref);
+    let said = words.find_map(|word| match word.split_once('=') {
+        Some(("--device", device)) => Some(Some(device)),
+        _ if word == "--device" => Some(None),
+        _ => None,
+    })?;
+    said.or_else(|| words.next())
+}
+
 /// Builds `package` with `features` in release mode and returns the path of its binary of the same name.
 pub(crate) fn build_release(package: &str, features: &[&str]) -> Result<PathBuf> {
     let mut command = cargo();
@@ -110,6 +121,14 @@ pub(crate) fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_device_is_read_from_a_command() {
+        assert_eq!(device_of(&["--batch", "8"]), None);
+        assert_eq!(device_of(&["--device", "cuda:1", "--batch", "8"]), Some("cuda:1"));
+        assert_eq!(device_of(&["--batch", "8", "--device=metal"]), Some("metal"));
+        assert_eq!(device_of(&["--device"]), None);
+    }
 
     #[test]
     fn a_device_is_built_for() {

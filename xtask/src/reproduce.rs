@@ -26,9 +26,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use self::plan::{Files, Scale, SetPlan};
-use self::report::{Report, Skipped};
+use self::report::{Report, Skipped, TakenOver};
 use self::schedule::Results;
-use self::train::{Run, Task, Trainer};
+use self::train::{Finished, Run, Task, Trainer};
 use crate::process;
 
 #[derive(clap::Args)]
@@ -80,9 +80,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         files,
         extra: options.train.clone(),
         out: out.clone(),
+        commit: machine::commit(),
     };
-    let finished = if options.resume { finished(&trainer, &runs) } else { Results::default() };
-    let taken_over = finished.count();
+    let (finished, taken_over) = if options.resume { take_over(&trainer, &runs) } else { Default::default() };
     let results = schedule::run_all(&trainer, runs, finished, jobs);
 
     let report = Report {
@@ -143,31 +143,26 @@ fn refuse_planned(arguments: &[String]) -> Result<()> {
 }
 
 /// What an earlier call left of `runs`.
-fn finished(trainer: &Trainer, runs: &BTreeSet<Run>) -> Results {
-    runs.iter().filter_map(|run| Some((run.clone(), trainer.finished(run)?))).collect()
+fn take_over(trainer: &Trainer, runs: &BTreeSet<Run>) -> (Results, TakenOver) {
+    let mut taken_over = TakenOver::default();
+    let take = |run: &Run| {
+        let Finished { commit, outcome, .. } = trainer.finished(run)?;
+        taken_over.runs += 1;
+        taken_over.commits.insert(commit.unwrap_or_else(|| "unknown".into()));
+        Some((run.clone(), outcome))
+    };
+    (runs.iter().filter_map(take).collect(), taken_over)
 }
 
 /// Builds the programs of `runs` for the device that their further arguments name; returns their folder.
 fn build(runs: &BTreeSet<Run>, arguments: &[String]) -> Result<PathBuf> {
-    let features = process::features_for(device_of(arguments).unwrap_or_default());
+    let features = process::features_for(process::device_of(arguments).unwrap_or_default());
     let mut folder = None;
     for task in Task::ALL.into_iter().filter(|task| runs.iter().any(|run| run.task == *task)) {
         let binary = process::build_release(task.program(), features)?;
         folder = binary.parent().map(Path::to_path_buf);
     }
     folder.context("no run, or no folder of its program")
-}
-
-/// The value of `--device`.
-fn device_of(arguments: &[String]) -> Option<&str> {
-    let mut words = arguments.iter().map(String::as_str);
-    words
-        .find_map(|word| match word.split_once('=') {
-            Some(("--device", device)) => Some(Some(device)),
-            _ if word == "--device" => Some(None),
-            _ => None,
-        })?
-        .or_else(|| words.next())
 }
 
 /// The sets whose images are there, the files of these, and what is skipped.
@@ -229,18 +224,6 @@ mod tests {
     }
 
     #[test]
-    fn the_device_of_the_runs_is_read_from_their_arguments() {
-        let device = |words: &[&str]| {
-            let words: Vec<String> = words.iter().map(ToString::to_string).collect();
-            device_of(&words).map(str::to_owned)
-        };
-        assert_eq!(device(&["--batch", "8"]), None);
-        assert_eq!(device(&["--device", "cuda:1", "--batch", "8"]).as_deref(), Some("cuda:1"));
-        assert_eq!(device(&["--batch", "8", "--device=metal"]).as_deref(), Some("metal"));
-        assert_eq!(device(&["--device"]), None);
-    }
-
-    #[test]
     fn every_flag_that_the_plan_gives_is_known_as_such() {
         let sets = plan::select(Scale::Full, None).unwrap();
         let lists = || Some(PathBuf::from("lists"));
@@ -251,6 +234,7 @@ mod tests {
             files: sets.iter().map(|set| (set.dataset, files.clone())).collect(),
             extra: vec![],
             out: "out".into(),
+            commit: None,
         };
         let given: BTreeSet<String> = sets
             .iter()

@@ -6,11 +6,12 @@ use anyhow::Result;
 
 use super::convergence::{Convergence, Race, Reached};
 use super::plot;
-use super::report::{ExperimentReport, Metric, Picture, Report, Row, SetReport};
+use super::report::{ExperimentReport, Metric, Picture, Report, Row, SetReport, TakenOver};
 use super::schedule::clock;
 use super::statistics::{Estimate, seeds};
 use super::train::Task;
 use super::verdict::{Finding, Verdict};
+use crate::process;
 
 pub(crate) enum Block {
     /// Level 1 is the report's title.
@@ -87,9 +88,13 @@ fn summary(report: &Report) -> String {
     } else {
         ""
     };
-    let taken_over = match report.taken_over {
+    let TakenOver { runs, commits } = &report.taken_over;
+    let commits = commits.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let taken_over = match runs {
         0 => String::new(),
-        count => format!(" Of the runs {count} were finished by an earlier call and taken over."),
+        runs => format!(
+            " {runs} of the runs were finished by an earlier call, at commit {commits}, and their time is not counted."
+        ),
     };
     format!(
         "{shown} of {} expectations are shown. Numbers are means over seeds ± half a 95 % Student t interval; an order \
@@ -271,11 +276,16 @@ fn how_to_repeat(report: &Report) -> Vec<Block> {
         |program: &str| commands.iter().any(|command| command.contains(&format!("/{program} train ")));
     let programs = Task::ALL.map(Task::program).into_iter().filter(|program| starts(program));
     let packages: String = programs.map(|program| format!(" -p {program}")).collect();
+    let words: Vec<&str> = commands.iter().flat_map(|command| command.split(' ')).collect();
+    let features = process::features_for(process::device_of(&words).unwrap_or_default());
+    let features = features.iter().map(|feature| format!(" --features {feature}")).collect::<String>();
     vec![
         Block::Heading(2, "How to repeat it".into()),
         Block::Text("All of it:".into()),
         Block::Code(vec![report.command.clone()]),
-        Block::Text(format!("Single runs at their first seed (after `cargo build --release{packages}`):")),
+        Block::Text(format!(
+            "Single runs at their first seed (after `cargo build --release{packages}{features}`):"
+        )),
         Block::Code(commands),
         Block::Text("Made with:".into()),
         Block::List(made_with),
@@ -387,6 +397,9 @@ mod tests {
         let command = "target/release/pg-stad train --synth batchmix --seed 0";
         report.sets[0].experiments[0].rows[0].command = command.into();
         assert_eq!(build(&report), "cargo build --release -p pg-classify -p pg-stad`):");
+        report.sets[0].experiments[0].rows[0].command = format!("{command} --device cuda:0");
+        let with_features = "cargo build --release -p pg-classify -p pg-stad --features cudnn`):";
+        assert_eq!(build(&report), with_features);
     }
 
     #[test]

@@ -188,6 +188,7 @@ mod tests {
             files: BTreeMap::new(),
             extra: vec![],
             out: folder.into(),
+            commit: None,
         };
         assemble(&set, &results, &trainer)
     }
@@ -269,8 +270,14 @@ mod tests {
         let results =
             Results::made_up(set.runs().map(|run| (run.clone(), outcome(&run))).collect::<BTreeMap<_, _>>());
         let (binaries, workspace) = ("x".into(), "".into());
-        let trainer =
-            Trainer { binaries, workspace, files: BTreeMap::new(), extra: vec![], out: folder.path().into() };
+        let trainer = Trainer {
+            binaries,
+            workspace,
+            files: BTreeMap::new(),
+            extra: vec![],
+            out: folder.path().into(),
+            commit: None,
+        };
         let report = assemble(&set, &results, &trainer);
         let verdicts = &report.experiments[0].verdicts;
         assert_eq!(verdicts.len(), 3 * 2);

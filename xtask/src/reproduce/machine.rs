@@ -40,7 +40,7 @@ pub(crate) fn versions() -> Result<Vec<Version>> {
 }
 
 /// The commit that is checked out, and whether files differ from it; none outside git.
-fn commit() -> Option<String> {
+pub(crate) fn commit() -> Option<String> {
     let git = |arguments: &[&str]| {
         process::stdout_of(Command::new("git").current_dir(process::workspace_root()).args(arguments)).ok()
     };

@@ -1,6 +1,6 @@
 //! The report as data: what `report.json` holds, and what the other two are written from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -18,8 +18,7 @@ pub(crate) struct Report {
     pub(crate) quick: bool,
     /// Runs at once.
     pub(crate) jobs: usize,
-    /// Runs of an earlier call.
-    pub(crate) taken_over: usize,
+    pub(crate) taken_over: TakenOver,
     /// Wall time of everything.
     pub(crate) seconds: f64,
     pub(crate) versions: Vec<Version>,
@@ -27,6 +26,14 @@ pub(crate) struct Report {
     pub(crate) sets: Vec<SetReport>,
     pub(crate) skipped: Vec<Skipped>,
     pub(crate) failures: Vec<Failure>,
+}
+
+/// Runs that an earlier call finished.
+#[derive(Default, Deserialize, Serialize)]
+pub(crate) struct TakenOver {
+    pub(crate) runs: usize,
+    /// The commits of the programs that trained them.
+    pub(crate) commits: BTreeSet<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -362,7 +369,7 @@ pub(crate) mod made_up {
             command: "cargo xtask reproduce --quick".into(),
             quick: true,
             jobs: 2,
-            taken_over: 0,
+            taken_over: TakenOver { runs: 2, commits: BTreeSet::from(["abc".into(), "def".into()]) },
             seconds: 171.0,
             versions: vec![Version { name: "provenance-guidance".into(), version: "0.1.0".into() }],
             machine: Machine { cpu: "Example CPU <1>".into(), cores: 2, system: "linux".into() },

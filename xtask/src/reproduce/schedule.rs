@@ -57,6 +57,8 @@ pub(crate) fn run_all(trainer: &Trainer, runs: BTreeSet<Run>, finished: Results,
     if finished.count() > 0 {
         eprintln!("{} runs of an earlier call, {} to train", finished.count(), waiting.len());
     }
+    // What is trained now is not to be taken for finished if this call is interrupted.
+    waiting.iter().for_each(|run| trainer.forget(run));
     let total = waiting.len();
     let started = Instant::now();
     let taken_over = finished.count();
@@ -137,7 +139,8 @@ echo "{\"test_top1\":0.$2,\"epochs\":1,\"seconds\":1,\"run_dir\":\"x\"}"
         std::fs::write(&binary, script).unwrap();
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
         let (binaries, workspace) = (folder.into(), folder.into());
-        Trainer { binaries, workspace, files: BTreeMap::new(), extra: vec![], out: folder.into() }
+        let commit = Some("abc".into());
+        Trainer { binaries, workspace, files: BTreeMap::new(), extra: vec![], out: folder.into(), commit }
     }
 
     #[cfg(unix)]
@@ -164,7 +167,8 @@ echo "{\"test_top1\":0.$2,\"epochs\":1,\"seconds\":1,\"run_dir\":\"x\"}"
         let trainer = stand_in(folder.path());
         let run = |seed| Run::baseline("embedded", 1, seed);
         run_all(&trainer, BTreeSet::from([run(1), run(2)]), Results::default(), 1);
-        assert_eq!(trainer.finished(&run(1)).unwrap().test_top1, Some(0.1));
+        let finished = trainer.finished(&run(1)).unwrap();
+        assert_eq!((finished.outcome.test_top1, finished.commit.as_deref()), (Some(0.1), Some("abc")));
         assert!(trainer.finished(&run(2)).is_none(), "it failed");
         assert!(trainer.finished(&run(3)).is_none());
         let other = Trainer { extra: vec!["--lr".into(), "1".into()], ..stand_in(folder.path()) };
@@ -172,10 +176,14 @@ echo "{\"test_top1\":0.$2,\"epochs\":1,\"seconds\":1,\"run_dir\":\"x\"}"
 
         // Without the program nothing can be trained.
         std::fs::remove_file(folder.path().join("pg-classify")).unwrap();
-        let finished = Results::from_iter([(run(1), trainer.finished(&run(1)).unwrap())]);
-        let results = run_all(&trainer, BTreeSet::from([run(1), run(3)]), finished, 1);
+        let results = Results::from_iter([(run(1), finished.outcome)]);
+        let results = run_all(&trainer, BTreeSet::from([run(1), run(3)]), results, 1);
         assert_eq!(results.outcome(&run(1)).unwrap().test_top1, Some(0.1));
         assert_eq!(results.failures().len(), 1);
+
+        assert!(trainer.finished(&run(1)).is_some());
+        run_all(&trainer, BTreeSet::from([run(1)]), Results::default(), 1);
+        assert!(trainer.finished(&run(1)).is_none(), "trained anew, and failed");
     }
 
     #[test]

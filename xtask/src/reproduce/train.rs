@@ -273,10 +273,12 @@ pub(crate) struct Outcome {
 
 /// What a run that was trained to its end leaves in its folder.
 #[derive(Deserialize, Serialize)]
-struct Finished {
+pub(crate) struct Finished {
     /// As [`Trainer::command_to_repeat`] has it.
     command: String,
-    outcome: Outcome,
+    /// Of the program.
+    pub(crate) commit: Option<String>,
+    pub(crate) outcome: Outcome,
 }
 
 /// The files of a set of clips.
@@ -302,6 +304,8 @@ pub(crate) struct Trainer {
     pub(crate) extra: Vec<String>,
     /// The report's folder; runs go to `runs/` in it.
     pub(crate) out: PathBuf,
+    /// The commit that the binaries were built from.
+    pub(crate) commit: Option<String>,
 }
 
 impl Trainer {
@@ -394,6 +398,7 @@ impl Trainer {
             files: self.files.clone(),
             extra: self.extra.clone(),
             out: "reproduce".into(),
+            commit: None,
         };
         process::shell_line(&portable.command(run))
     }
@@ -405,7 +410,8 @@ impl Trainer {
         let outcome: Outcome = serde_json::from_str(line).with_context(|| {
             format!("`{}` ended with no result but with: {line}", process::shell_line(&self.command(run)))
         })?;
-        let finished = Finished { command: self.command_to_repeat(run), outcome };
+        let finished =
+            Finished { command: self.command_to_repeat(run), commit: self.commit.clone(), outcome };
         let path = self.finished_path(run);
         std::fs::create_dir_all(path.parent().unwrap_or(&self.out))
             .with_context(|| format!("cannot create the folder of {}", path.display()))?;
@@ -414,10 +420,16 @@ impl Trainer {
     }
 
     /// What an earlier call left of the run, if it had the same arguments.
-    pub(crate) fn finished(&self, run: &Run) -> Option<Outcome> {
+    pub(crate) fn finished(&self, run: &Run) -> Option<Finished> {
         let text = std::fs::read_to_string(self.finished_path(run)).ok()?;
         let finished: Finished = serde_json::from_str(&text).ok()?;
-        (finished.command == self.command_to_repeat(run)).then_some(finished.outcome)
+        (finished.command == self.command_to_repeat(run)).then_some(finished)
+    }
+
+    /// Removes what [`Self::finished`] would find.
+    pub(crate) fn forget(&self, run: &Run) {
+        // What is not there need not be removed.
+        let _ = std::fs::remove_file(self.finished_path(run));
     }
 
     fn finished_path(&self, run: &Run) -> PathBuf {
@@ -441,6 +453,7 @@ mod tests {
             ]),
             extra: vec!["--batch".into(), "32".into()],
             out: "out".into(),
+            commit: None,
         }
     }
 
