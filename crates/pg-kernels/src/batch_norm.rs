@@ -13,7 +13,8 @@
 //!   L_dy = w r P(v)   L_w = r N (S - Cv Cg)   L_x = -w r^2 [ z (S - Cv Cg) + Cg P(v) + Cv P(dy) ]
 //! ```
 //!
-//! Sums and what is the same for all of a channel are computed in f64, an element's own arithmetic in its type.
+//! What is the same for all of a channel is computed in f64, an element's own arithmetic, and the sum of four terms, in its type.
+//! Elements there are less the mean rounded to that type; what is lost by it is put back in the channel's numbers.
 
 use crate::channels::{
     ChannelGeometry, Group, groups, line_sum, line_sum_of_four, lines, map_line, map_lines, reduce,
@@ -57,6 +58,12 @@ impl Moments {
         let variance: Vec<f64> = squares.iter().map(|[sum]| sum / count).collect();
         let inverse_deviation = variance.iter().map(|variance| 1.0 / (variance + eps).sqrt()).collect();
         Self { mean, variance, inverse_deviation }
+    }
+
+    /// The mean of a channel in the type of its elements, and what it is larger by than the mean.
+    fn rounded_mean<T: Float>(&self, channel: usize) -> (T, f64) {
+        let rounded = T::from_f64(self.mean[channel]);
+        (rounded, rounded.into() - self.mean[channel])
     }
 }
 
@@ -104,8 +111,9 @@ pub fn forward_relu<T: Float>(
 }
 
 fn affine<T: Float>(moments: &Moments, channel: usize, weight: &[T], bias: &[T]) -> impl Fn(T) -> T + use<T> {
-    let scale = T::from_f64(weight[channel].into() * moments.inverse_deviation[channel]);
-    let (mean, shift) = (T::from_f64(moments.mean[channel]), bias[channel]);
+    let (mean, rest) = moments.rounded_mean::<T>(channel);
+    let scale = weight[channel].into() * moments.inverse_deviation[channel];
+    let [scale, shift] = [scale, bias[channel].into() + scale * rest].map(T::from_f64);
     move |x| scale * (x - mean) + shift
 }
 
@@ -126,11 +134,14 @@ pub fn input_gradient<T: Float>(
     g.check(&[x.len(), dy.len(), so_far.map_or(x.len(), <[T]>::len)], &[weight.len(), moments.mean.len()]);
     let work = |mut group: Group<'_, T, 1>| {
         let sums = group.sums(|channel, line| {
-            let mean = T::from_f64(moments.mean[channel]);
+            let (mean, _) = moments.rounded_mean(channel);
             line_sum_of_four([&x[line.clone()], &dy[line]], |[x, dy]| [dy, dy * (x - mean)])
         });
-        let z = |(channel, [dy, dy_x]): (usize, [f64; 2])| [dy, dy_x * moments.inverse_deviation[channel]];
-        let sums: Vec<[f64; 2]> = group.channels().zip(sums).map(z).collect();
+        let of_z = |(channel, [dy, dy_x]): (usize, [f64; 2])| {
+            let (_, rest) = moments.rounded_mean::<T>(channel);
+            [dy, (dy_x + rest * dy) * moments.inverse_deviation[channel]]
+        };
+        let sums: Vec<[f64; 2]> = group.channels().zip(sums).map(of_z).collect();
         group.for_each_line(|channel, line, places| {
             let sums = sums[channel.in_group];
             let gradient = of_input(g, moments, channel.number, weight[channel.number].into(), sums);
@@ -162,9 +173,10 @@ fn of_input<T: Float>(
     weight: f64,
     sums: [f64; 2],
 ) -> impl Fn(T, T) -> T + use<T> {
-    let (mean, r) = (moments.mean[channel], moments.inverse_deviation[channel]);
+    let ((mean, rest), r) = (moments.rounded_mean(channel), moments.inverse_deviation[channel]);
     let ([dy_mean, dy_z], scale) = (sums.map(|sum| sum / g.count() as f64), weight * r);
-    let [mean, of_dy, of_x, constant] = [mean, scale, -scale * dy_z * r, -scale * dy_mean].map(T::from_f64);
+    let of_x = -scale * dy_z * r;
+    let [of_dy, of_x, constant] = [scale, of_x, of_x * rest - scale * dy_mean].map(T::from_f64);
     move |x, dy| of_dy * dy + of_x * (x - mean) + constant
 }
 
@@ -182,7 +194,7 @@ pub fn second<T: Float>(
     );
     let work = |mut group: Group<'_, T, 2>| {
         let sums = group.sums(|channel, line| {
-            let mean = T::from_f64(moments.mean[channel]);
+            let (mean, _) = moments.rounded_mean(channel);
             line_sum_of_four([&x[line.clone()], &dy[line.clone()], &v[line]], |[x, dy, v]| {
                 let x = x - mean;
                 [dy, v, dy * x, v * x, dy * v]
@@ -213,34 +225,33 @@ pub fn second<T: Float>(
     [by_x, by_weight.into_iter().map(T::from_f64).collect(), by_dy]
 }
 
-/// What the gradients of a channel's dx are made of. Those by x and dy are linear in x - m, dy and v.
+/// What the gradients of a channel's dx are made of. Those by x and dy are linear in x - m', dy and v.
 struct Second<T> {
     mean: T,
+    /// Factors of x - m', dy and v, and what is added.
     of_x: [T; 4],
+    /// Factors of x - m' and v, and what is added.
     of_dy: [T; 3],
     by_weight: f64,
 }
 
 impl<T: Float> Second<T> {
-    /// Of sums over dy, v, dy (x - m), v (x - m) and dy v.
+    /// Of sums over dy, v, dy (x - m'), v (x - m') and dy v, where m' is the rounded mean.
     fn new(g: &ChannelGeometry, moments: &Moments, channel: usize, weight: f64, sums: [f64; 5]) -> Self {
-        let (mean, r) = (moments.mean[channel], moments.inverse_deviation[channel]);
+        let ((mean, rest), r) = (moments.rounded_mean::<T>(channel), moments.inverse_deviation[channel]);
         let count = g.count() as f64;
         let [dy_mean, v_mean, dy_x, v_x, dy_v] = sums.map(|sum| sum / count);
-        let (dy_z, v_z) = (dy_x * r, v_x * r);
+        let (dy_z, v_z) = ((dy_x + rest * dy_mean) * r, (v_x + rest * v_mean) * r);
         let correlation = dy_v - dy_mean * v_mean - dy_z * v_z;
         let w_r = weight * r;
         let scale = -w_r * r;
+        let of_x_by_x = scale * (correlation - 2.0 * dy_z * v_z) * r;
+        let constant = of_x_by_x * rest - scale * (dy_z * v_mean + v_z * dy_mean);
+        let of_dy_by_x = -w_r * v_z * r;
         Self {
-            mean: T::from_f64(mean),
-            of_x: [
-                scale * (correlation - 2.0 * dy_z * v_z) * r,
-                scale * v_z,
-                scale * dy_z,
-                -scale * (dy_z * v_mean + v_z * dy_mean),
-            ]
-            .map(T::from_f64),
-            of_dy: [-w_r * v_z * r, w_r, -w_r * v_mean].map(T::from_f64),
+            mean,
+            of_x: [of_x_by_x, scale * v_z, scale * dy_z, constant].map(T::from_f64),
+            of_dy: [of_dy_by_x, w_r, of_dy_by_x * rest - w_r * v_mean].map(T::from_f64),
             by_weight: r * count * correlation,
         }
     }
@@ -249,9 +260,8 @@ impl<T: Float> Second<T> {
     #[inline(always)]
     fn gradients(&self, x: T, dy: T, v: T) -> [T; 2] {
         let x = x - self.mean;
-        let [x_x, x_dy, x_v, constant] = self.of_x;
-        let [dy_x, dy_v, of_all] = self.of_dy;
-        [x_x * x + x_v * v + x_dy * dy + constant, dy_x * x + dy_v * v + of_all]
+        let ([a, b, c, d], [e, f, h]) = (self.of_x, self.of_dy);
+        [a * x + b * dy + c * v + d, e * x + f * v + h]
     }
 }
 
@@ -302,8 +312,8 @@ mod tests {
 
     #[test]
     fn both_gradients_equal_central_differences() {
-        // Less than a block of elements, and several.
-        for shape in [[2, 3, 11], [1, 3, 150]] {
+        // Less than a block of elements, several, and one.
+        for shape in [[2, 3, 11], [1, 3, 150], [9, 3, 1]] {
             let g = ChannelGeometry::new(&shape).unwrap();
             let n = g.elements();
             let case = Case { g, weight: vec![0.7, -1.2, 0.4], dy: numbers(n, 2), v: numbers(n, 3) };
@@ -326,13 +336,13 @@ mod tests {
         }
     }
 
-    /// Far from 0, where elements less their mean are small.
+    /// Far from 0, where elements less their mean are small; in three groups of channels, the last one smaller.
     #[test]
     fn f32_is_right_up_to_rounding() {
-        let g = ChannelGeometry::new(&[8, 3, 1000]).unwrap();
+        let g = ChannelGeometry::new(&[2, 7, 6000]).unwrap();
         let n = g.elements();
-        let far = |numbers: Vec<f32>| numbers.iter().map(|x| x + 20.0).collect::<Vec<f32>>();
-        let (x, w): (Vec<f32>, Vec<f32>) = (far(numbers(n, 1)), numbers(3, 2));
+        let far = |numbers: Vec<f32>| numbers.iter().map(|x| x + 100.3).collect::<Vec<f32>>();
+        let (x, w): (Vec<f32>, Vec<f32>) = (far(numbers(n, 1)), numbers(7, 2));
         let (dy, v, so_far): (Vec<f32>, Vec<f32>, Vec<f32>) = (numbers(n, 3), numbers(n, 4), numbers(n, 5));
         let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
         let [x64, w64, dy64, v64, so_far64] = [&x, &w, &dy, &v, &so_far].map(|x| wide(x));
@@ -341,6 +351,8 @@ mod tests {
         let first64 = input_gradient(&g, &moments64, [&x64, &w64, &dy64], Some(&so_far64));
         let second = second::<f32>(&g, &moments, [&x, &w, &dy, &v], Some(&so_far));
         let second64 = super::second::<f64>(&g, &moments64, [&x64, &w64, &dy64, &v64], Some(&so_far64));
+        let y = forward(&g, &moments, &x, &w, &w);
+        assert_close(&wide(&y), &forward(&g, &moments64, &x64, &w64, &w64), 1e-5);
         for (narrow, exact) in first.iter().zip(&first64).chain(second.iter().zip(&second64)) {
             assert_close(&wide(narrow), exact, 1e-5);
         }

@@ -1,6 +1,7 @@
 //! Per-channel arithmetic on (outer, channels, inner): the parts of normalisation layers and of a convolution's bias.
 //!
-//! Sums and means are accumulated in f64 whatever the element type. Each line of `inner` elements is summed on its
+//! Sums and means are accumulated in f64 whatever the element type (those of batch normalisation's gradients, four terms at a
+//! time). Each line of `inner` elements is summed on its
 //! own, and a channel's lines in order, so that rounding does not depend on the number of threads.
 
 use crate::collect::{TASK, written, written_each};
@@ -253,9 +254,9 @@ pub(crate) fn groups<'a, T, const R: usize>(
     g: &ChannelGeometry,
     mut results: [&'a mut [MaybeUninit<T>]; R],
 ) -> Vec<Group<'a, T, R>> {
-    /// Of a sample: enough to be read at full speed, so few that those of a batch of several tensors stay.
-    const ELEMENTS: usize = 1 << 12;
-    let size = ELEMENTS.div_ceil(g.inner);
+    /// Of a tensor: so few that those of several stay in the cache of a core.
+    const ELEMENTS: usize = 1 << 15;
+    let size = ELEMENTS.div_ceil(g.count());
     let group = |first| Group {
         g: *g,
         channels: first..g.channels.min(first + size),
@@ -306,6 +307,9 @@ impl<T: Float, const R: usize> Group<'_, T, R> {
 }
 
 /// Writes the `R` results of `f(elements of the slices)`, element by element: one in each place.
+///
+/// # Panics
+/// If there are not as many places as elements.
 pub(crate) fn map_line<T: Float, const N: usize, const R: usize>(
     slices: [&[T]; N],
     results: [&mut [MaybeUninit<T>]; R],
@@ -348,6 +352,7 @@ impl<T: Float, F: Fn([T; N]) -> [T; R], const N: usize, const R: usize> NullaryF
     fn call(self) {
         let Self { slices, mut results, f } = self;
         let len = slices[0].len();
+        assert!(results.iter().all(|places| places.len() == len), "places of a line");
         let whole = len - len % BLOCK;
         for start in (0..whole).step_by(BLOCK) {
             map_block(slices, &mut results, start, BLOCK, &f);

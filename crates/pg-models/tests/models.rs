@@ -314,6 +314,10 @@ fn transformers_without_sense_are_refused() {
         spec(&|vit| vit.drop_path_percent = 100, 32),
         "drop path must be less than 100 per cent, got 100"
     );
+    assert_eq!(
+        spec(&|vit| vit.patch_size = 6, 36),
+        "patch size must be a power of 2 behind convolutions, got 6"
+    );
 }
 
 // Guidance.
@@ -374,10 +378,15 @@ fn guidance_reaches_every_parameter() {
 fn the_gradient_of_the_guided_loss_is_a_central_difference_s() {
     const ALPHA: f64 = 0.5;
     on_a_deep_stack(|| {
-        for (name, size) in
-            [("mlp", 8), ("small-cnn", 8), ("small-vgg-gap", 16), ("resnet18", 64), ("sat-mini", 16)]
-        {
-            let model = model(name, size, DType::F64);
+        let spec = |(name, size)| ModelSpec { size, ..ModelSpec::new(name, 3) };
+        let named = [("mlp", 8), ("small-cnn", 8), ("small-vgg-gap", 16), ("resnet18", 64), ("sat-mini", 16)]
+            .map(spec);
+        // Patches of the image itself, and a block whose attention no gate weighs.
+        let patches = Vit { depth: 4, conv_stem: false, ..Vit::MINI };
+        let patches = ModelSpec { vit: Some(patches), ..spec(("sat-mini", 16)) };
+        for spec in named.into_iter().chain([patches]) {
+            let (name, size) = (spec.name.clone(), spec.size);
+            let model = Model::new(spec, Seed(0), DType::F64, &Device::Cpu).unwrap();
             let loss = || {
                 let step = guided_step(&model, size, ALPHA);
                 (step.loss_cls + ALPHA * step.loss_pg.unwrap(), step.gradients)

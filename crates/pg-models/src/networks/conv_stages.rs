@@ -9,7 +9,10 @@ use pg_grad::ops::{Pool2dOptions, max_pool2d, relu};
 const POOL: Pool2dOptions = Pool2dOptions { kernel_size: (2, 2), stride: (2, 2), padding: (0, 0) };
 
 #[derive(Debug)]
-pub(crate) struct ConvStages(Vec<Vec<Conv2d>>);
+pub(crate) struct ConvStages {
+    stages: Vec<Vec<Conv2d>>,
+    channels: usize,
+}
 
 impl ConvStages {
     /// For images of three channels. `widths` are those of the convolutions of each stage, and `init` draws their weights.
@@ -29,12 +32,17 @@ impl ConvStages {
             stages.push(stage);
             index += 1;
         }
-        Ok(Self(stages))
+        Ok(Self { stages, channels })
+    }
+
+    /// Channels of the result.
+    pub(crate) fn channels(&self) -> usize {
+        self.channels
     }
 
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut x = x.clone();
-        for (index, stage) in self.0.iter().enumerate() {
+        for (index, stage) in self.stages.iter().enumerate() {
             if index > 0 {
                 x = max_pool2d(&x, POOL)?;
             }

@@ -1,4 +1,4 @@
-//! The networks, one family a file.
+//! The networks, one family a file, and the parts that families share.
 
 mod conv_stages;
 pub(crate) mod mlp;

@@ -1,5 +1,6 @@
 //! SAT (Wu et al., "Spatial-Aware Token for Weakly Supervised Object Localization", ICCV 2023): a DeiT with one more
-//! token, whose attention says where the object is. Parameters have timm's names.
+//! token, whose attention says where the object is. Parameters have timm's names; convolutions before the tokens, where there
+//! are some, torchvision's.
 //!
 //! ```text
 //!   tokens   [class, patches ..., spatial]
@@ -199,7 +200,7 @@ impl PatchEmbed {
         let widths: Vec<[usize; 2]> = (0..=patch.ilog2()).map(|stage| [STEM_WIDTH << stage; 2]).collect();
         let stages: Vec<&[usize]> = widths.iter().map(|stage| &stage[..]).collect();
         let backbone = ConvStages::new(&b.pp("backbone"), &stages, Init::kaiming_normal_fan_in)?;
-        let proj = Conv2d::with_torch_default(&proj, [dim, STEM_WIDTH * patch, 1, 1], (1, 0))?;
+        let proj = Conv2d::with_torch_default(&proj, [dim, backbone.channels(), 1, 1], (1, 0))?;
         Ok(Self { backbone: Some(backbone), proj })
     }
 

@@ -39,8 +39,7 @@ pub(crate) struct VggGap {
 impl VggGap {
     pub(crate) fn new(b: &Builder, widths: Widths, classes: usize) -> Result<Self> {
         let stages = ConvStages::new(&b.pp("features"), widths.stages, widths.init)?;
-        let channels = widths.stages.iter().flat_map(|stage| stage.iter()).last().copied().unwrap_or(3);
-        let (path, shape) = (b.pp("conv6"), [widths.conv6, channels, 3, 3]);
+        let (path, shape) = (b.pp("conv6"), [widths.conv6, stages.channels(), 3, 3]);
         let conv6 = Conv2d::with_init(&path, shape, (widths.init)(shape), 1, 1)?.with_bias(&path)?;
         Ok(Self { stages, conv6, fc: Linear::new(&b.pp("fc"), widths.conv6, classes)? })
     }
