@@ -54,6 +54,14 @@ mod tests {
     use candle_core::Device;
 
     #[test]
+    fn a_description_from_before_convolutions_had_a_say_has_none() {
+        let without = r#"{"name":"sat-mini","classes":3,"size":48,"layer4_stride":2,"vit":{"patch_size":4,"embed_dim":64,
+            "depth":6,"num_heads":4,"drop_path_percent":0}}"#;
+        let spec: ModelSpec = serde_json::from_str(without).unwrap();
+        assert!(!spec.vit.unwrap().conv_stem);
+    }
+
+    #[test]
     fn weights_of_another_program_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("best.safetensors");
