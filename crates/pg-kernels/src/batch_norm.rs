@@ -336,6 +336,24 @@ mod tests {
         }
     }
 
+    /// y does not change with the mean and the scale of x.
+    #[test]
+    fn gradients_are_orthogonal_to_shifts_and_scales() {
+        for shape in [[2, 3, 5], [1, 2, 70]] {
+            let g = ChannelGeometry::new(&shape).unwrap();
+            let n = g.elements();
+            let (x, dy, v): (Vec<f64>, Vec<f64>, Vec<f64>) = (numbers(n, 1), numbers(n, 2), numbers(n, 3));
+            let (moments, weight) = (Moments::new(&g, &x, 0.0), vec![0.7; shape[1]]);
+            let [dx, ..] = input_gradient(&g, &moments, [&x, &weight, &dy], None);
+            let [_, _, by_dy] = second(&g, &moments, [&x, &weight, &dy, &v], None);
+            for gradient in [dx, by_dy] {
+                let none = vec![0.0; shape[1]];
+                assert_close(&crate::channels::sum(&g, &gradient), &none, 1e-12);
+                assert_close(&crate::channels::dot(&g, &gradient, &x), &none, 1e-12);
+            }
+        }
+    }
+
     /// Far from 0, where elements less their mean are small; in three groups of channels, the last one smaller.
     #[test]
     fn f32_is_right_up_to_rounding() {
