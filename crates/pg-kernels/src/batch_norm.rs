@@ -142,9 +142,11 @@ pub fn input_gradient<T: Float>(
             [dy, (dy_x + rest * dy) * moments.inverse_deviation[channel]]
         };
         let sums: Vec<[f64; 2]> = group.channels().zip(sums).map(of_z).collect();
-        group.for_each_line(|channel, line, places| {
-            let sums = sums[channel.in_group];
-            let gradient = of_input(g, moments, channel.number, weight[channel.number].into(), sums);
+        let of_channel =
+            |(channel, &sums): (usize, &_)| of_input(g, moments, channel, weight[channel].into(), sums);
+        let gradients: Vec<_> = group.channels().zip(&sums).map(of_channel).collect();
+        group.for_each_line(|in_group, line, places| {
+            let gradient = &gradients[in_group];
             let (x, dy) = (&x[line.clone()], &dy[line.clone()]);
             match so_far {
                 None => map_line([x, dy], places, |[x, dy]| [gradient(x, dy)]),
@@ -203,8 +205,8 @@ pub fn second<T: Float>(
         let of_channel =
             |(channel, sums): (usize, _)| Second::new(g, moments, channel, weight[channel].into(), sums);
         let seconds: Vec<Second<T>> = group.channels().zip(sums).map(of_channel).collect();
-        group.for_each_line(|channel, line, places| {
-            let second = &seconds[channel.in_group];
+        group.for_each_line(|in_group, line, places| {
+            let second = &seconds[in_group];
             let (x, dy, v) = (&x[line.clone()], &dy[line.clone()], &v[line.clone()]);
             match so_far {
                 None => map_line([x, dy, v], places, |[x, dy, v]| second.gradients(x, dy, v)),

@@ -243,12 +243,6 @@ pub(crate) struct Group<'a, T, const R: usize> {
     places: Vec<[&'a mut [MaybeUninit<T>]; R]>,
 }
 
-/// A channel, counted among all and within its group.
-pub(crate) struct Channel {
-    pub(crate) number: usize,
-    pub(crate) in_group: usize,
-}
-
 /// All channels in groups, with their places in `results`, which have one for each element.
 pub(crate) fn groups<'a, T, const R: usize>(
     g: &ChannelGeometry,
@@ -291,16 +285,12 @@ impl<T: Float, const R: usize> Group<'_, T, R> {
         sums
     }
 
-    /// `write(channel, range of the line, its places)`, line by line.
-    pub(crate) fn for_each_line(
-        &mut self,
-        write: impl Fn(Channel, Range<usize>, [&mut [MaybeUninit<T>]; R]),
-    ) {
+    /// `write(channel as counted within the group, range of the line, its places)`, line by line.
+    pub(crate) fn for_each_line(&mut self, write: impl Fn(usize, Range<usize>, [&mut [MaybeUninit<T>]; R])) {
         for (sample, places) in self.places.iter_mut().enumerate() {
             let mut rest = places.each_mut().map(|places| &mut places[..]);
             for (in_group, number) in self.channels.clone().enumerate() {
-                let channel = Channel { number, in_group };
-                write(channel, self.g.line(sample, number), cut(&mut rest, self.g.inner));
+                write(in_group, self.g.line(sample, number), cut(&mut rest, self.g.inner));
             }
         }
     }

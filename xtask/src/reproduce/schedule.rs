@@ -54,14 +54,13 @@ struct State {
 /// Trains those of `runs` that are not `finished`, `jobs` at once.
 pub(crate) fn run_all(trainer: &Trainer, runs: BTreeSet<Run>, finished: Results, jobs: usize) -> Results {
     let waiting: Vec<Run> = runs.into_iter().filter(|run| !finished.finished.contains_key(run)).collect();
-    if finished.count() > 0 {
-        eprintln!("{} runs of an earlier call, {} to train", finished.count(), waiting.len());
+    let (taken_over, total) = (finished.count(), waiting.len());
+    if taken_over > 0 {
+        eprintln!("{taken_over} runs of an earlier call, {total} to train");
     }
     // What is trained now is not to be taken for finished if this call is interrupted.
     waiting.iter().for_each(|run| trainer.forget(run));
-    let total = waiting.len();
     let started = Instant::now();
-    let taken_over = finished.count();
     let state = Mutex::new(State {
         waiting: waiting.into_iter(),
         running: Vec::new(),
