@@ -1,9 +1,13 @@
-//! What the system's allocator does with the large blocks that a step frees.
+//! What the system's allocator does with the large blocks that a step frees, and in which pages they lie.
 
 /// Has glibc's allocator keep freed memory for what comes next. By default it hands large blocks back to the system and
 /// fetches them anew, page by page: 4 to 17 percent of a guided step's time. All threads share one arena, since the
 /// arenas of other threads than the first hand back blocks above 64 MiB whatever they are told. Elsewhere nothing
 /// happens. Memory is given back when the process ends.
+///
+/// The first part of that arena, as large as half of the machine's memory, is in huge pages where the system grants them on
+/// request, another 3 to 5 percent: of the tables of small pages, a guided step's memory needs more than the cache holds. It
+/// is address space that is set aside, not memory: that is taken where it is first written.
 ///
 /// # Safety
 /// Changes the allocator of the process: call it at the start of `main`, while no other thread runs.
@@ -13,12 +17,38 @@ pub unsafe fn keep_freed_memory() {
     {
         /// Bytes to ask the system for at once.
         const STEP: libc::c_int = 256 << 20;
+        /// Trimming begins above the largest number that there is; above the largest of this type, it did at 2 GiB.
+        const NEVER: libc::c_int = -1;
         // SAFETY: the caller promises that no other thread allocates; a setting that is refused changes nothing.
         unsafe {
             libc::mallopt(libc::M_ARENA_MAX, 1);
             libc::mallopt(libc::M_MMAP_MAX, 0);
-            libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, NEVER);
             libc::mallopt(libc::M_TOP_PAD, STEP);
+            grow_in_huge_pages();
         }
+    }
+}
+
+/// Grows the arena by half of the machine's memory, and asks for huge pages there. What is refused changes nothing.
+///
+/// # Safety
+/// As of [`keep_freed_memory`], which has to have set that freed memory is kept.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code, reason = "the allocator's settings have no other door")]
+unsafe fn grow_in_huge_pages() {
+    /// Where a huge page begins, on the processors whose small pages are of 4 KiB.
+    const ALIGNMENT: usize = 2 << 20;
+    // SAFETY: questions and advice: the block is never read or written, and advice holds for whole pages within it.
+    unsafe {
+        let pages = usize::try_from(libc::sysconf(libc::_SC_PHYS_PAGES)).unwrap_or(0);
+        let page = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(0);
+        let bytes = (pages / 2).saturating_mul(page);
+        let block = libc::malloc(bytes);
+        let skipped = block.align_offset(ALIGNMENT);
+        if !block.is_null() && skipped < bytes {
+            libc::madvise(block.byte_add(skipped), bytes - skipped, libc::MADV_HUGEPAGE);
+        }
+        libc::free(block);
     }
 }
