@@ -6,8 +6,9 @@
 /// happens. Memory is given back when the process ends.
 ///
 /// The first part of that arena, as large as half of the machine's memory, is in huge pages where the system grants them on
-/// request, another 3 to 5 percent: of the tables of small pages, a guided step's memory needs more than the cache holds. It
-/// is address space that is set aside, not memory: that is taken where it is first written.
+/// request: a guided step reads more small pages than the processor remembers the places of. BENCHMARKS.md has what it gains. It
+/// is address space that is set aside, not memory, which is taken where it is first written; where the system counts address
+/// space as memory (`vm.overcommit_memory=2`), none is.
 ///
 /// # Safety
 /// Changes the allocator of the process: call it at the start of `main`, while no other thread runs.
@@ -17,7 +18,7 @@ pub unsafe fn keep_freed_memory() {
     {
         /// Bytes to ask the system for at once.
         const STEP: libc::c_int = 256 << 20;
-        /// Trimming begins above the largest number that there is; above the largest of this type, it did at 2 GiB.
+        /// glibc's word for never to trim. The largest number of this type has it trim from 2 GiB on.
         const NEVER: libc::c_int = -1;
         // SAFETY: the caller promises that no other thread allocates; a setting that is refused changes nothing.
         unsafe {
@@ -25,9 +26,16 @@ pub unsafe fn keep_freed_memory() {
             libc::mallopt(libc::M_MMAP_MAX, 0);
             libc::mallopt(libc::M_TRIM_THRESHOLD, NEVER);
             libc::mallopt(libc::M_TOP_PAD, STEP);
-            grow_in_huge_pages();
+            if !address_space_is_counted() {
+                grow_in_huge_pages();
+            }
         }
     }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn address_space_is_counted() -> bool {
+    std::fs::read("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.starts_with(b"2"))
 }
 
 /// Grows the arena by half of the machine's memory, and asks for huge pages there. What is refused changes nothing.
@@ -37,10 +45,12 @@ pub unsafe fn keep_freed_memory() {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "the allocator's settings have no other door")]
 unsafe fn grow_in_huge_pages() {
-    /// Where a huge page begins, on the processors whose small pages are of 4 KiB.
+    /// Where a huge page begins, on the processors whose small pages are of 4 KiB; elsewhere just where a page does.
     const ALIGNMENT: usize = 2 << 20;
-    // SAFETY: questions and advice: the block is never read or written, and advice holds for whole pages within it.
+    // SAFETY: questions, and advice, which changes no contents; the last page, to which it is rounded up, is the arena's.
     unsafe {
+        // A debugging aid, which would write all of the block.
+        libc::mallopt(libc::M_PERTURB, 0);
         let pages = usize::try_from(libc::sysconf(libc::_SC_PHYS_PAGES)).unwrap_or(0);
         let page = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(0);
         let bytes = (pages / 2).saturating_mul(page);
