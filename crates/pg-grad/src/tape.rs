@@ -45,8 +45,8 @@ struct Tape {
 }
 
 /// An operation's gradients by its arguments, from the gradient by its result. In the last pass it also gets what the
-/// gradient by its first argument is so far, and may take that, to save a pass over memory: who takes it returns the sum.
-type Derivative = dyn Fn(&Tensor, &mut Option<Tensor>) -> CandleResult<Vec<Option<Tensor>>>;
+/// gradient by each argument is so far, and may take that, to save a pass over memory: who takes it returns the sum.
+type Derivative = dyn Fn(&Tensor, &mut [Option<Tensor>]) -> CandleResult<Vec<Option<Tensor>>>;
 
 struct Entry {
     arguments: Vec<TensorId>,
@@ -197,12 +197,12 @@ pub(crate) fn apply3(
 }
 
 /// An operation of which candle has no description: only while a step is recorded. The derivative sees the result, if
-/// it `reads_result`, the gradient by it, and what that by the first argument is so far (see [`Derivative`]).
+/// it `reads_result`, the gradient by it, and what those by the arguments are so far (see [`Derivative`]).
 pub(crate) fn apply(
     arguments: &[&Tensor],
     computed: Computed,
     reads_result: bool,
-    derivative: impl Fn(&Tensor, &Tensor, &mut Option<Tensor>) -> CandleResult<Vec<Option<Tensor>>> + 'static,
+    derivative: impl Fn(&Tensor, &Tensor, &mut [Option<Tensor>]) -> CandleResult<Vec<Option<Tensor>>> + 'static,
 ) -> CandleResult<Tensor> {
     match way(arguments) {
         Way::Record => {
@@ -394,7 +394,7 @@ impl CustomOp1 for Anchored {
 fn record(
     arguments: &[&Tensor],
     result: &Tensor,
-    derivative: impl Fn(&Tensor, &mut Option<Tensor>) -> CandleResult<Vec<Option<Tensor>>> + 'static,
+    derivative: impl Fn(&Tensor, &mut [Option<Tensor>]) -> CandleResult<Vec<Option<Tensor>>> + 'static,
 ) -> CandleResult<()> {
     for argument in arguments {
         record_segment(argument)?;
@@ -507,16 +507,21 @@ pub(crate) fn backward_from(y: &Tensor, dy: &Tensor) -> Result<GradStore> {
     let entries = TAPE.with_borrow(|tape| Some(tape.as_ref()?.places.get(&y.id())? + 1)).unwrap_or(0);
     for place in (0..entries).rev() {
         let Some((entry, grad)) = take(place, &mut gradients) else { continue };
-        let first = entry.arguments.first().filter(|_| pass::is_last());
-        let mut so_far = first.and_then(|id| gradients.remove(id));
-        let had_one = so_far.is_some();
+        let taken = |id| if pass::is_last() { gradients.remove(id) } else { None };
+        let mut so_far: Vec<Option<Tensor>> = entry.arguments.iter().map(taken).collect();
+        let had_one: Vec<bool> = so_far.iter().map(Option::is_some).collect();
         let found = (entry.derivative)(&grad, &mut so_far)?;
         debug_assert!(
-            !had_one || so_far.is_some() || matches!(found.first(), Some(Some(_))),
+            had_one
+                .iter()
+                .zip(&so_far)
+                .zip(&found)
+                .all(|((had, left), found)| { !had || left.is_some() || found.is_some() }),
             "taken and not returned"
         );
         drop(grad);
-        gradients.extend(first.copied().zip(so_far));
+        let left = entry.arguments.iter().copied().zip(so_far);
+        gradients.extend(left.filter_map(|(id, gradient)| Some((id, gradient?))));
         for (&argument, grad) in entry.arguments.iter().zip(found) {
             let Some(grad) = grad else { continue };
             if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&argument)) {

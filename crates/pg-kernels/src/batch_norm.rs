@@ -182,18 +182,16 @@ fn of_input<T: Float>(
     move |x, dy| of_dy * dy + of_x * (x - mean) + constant
 }
 
-/// The gradients of sum(`v` dx), where dx is that of `dy`, by x, weight and `dy`. To that by x `so_far` is added.
+/// The gradients of sum(`v` dx), where dx is that of `dy`, by x, weight and `dy`. To those by x and `dy` `so_far` is added.
 #[allow(unsafe_code, reason = "vectors that are not written twice")]
 pub fn second<T: Float>(
     g: &ChannelGeometry,
     moments: &Moments,
     [x, weight, dy, v]: [&[T]; 4],
-    so_far: Option<&[T]>,
+    so_far: [Option<&[T]>; 2],
 ) -> [Vec<T>; 3] {
-    g.check(
-        &[x.len(), dy.len(), v.len(), so_far.map_or(x.len(), <[T]>::len)],
-        &[weight.len(), moments.mean.len()],
-    );
+    let [of_x, of_dy] = so_far.map(|so_far| so_far.map_or(x.len(), <[T]>::len));
+    g.check(&[x.len(), dy.len(), v.len(), of_x, of_dy], &[weight.len(), moments.mean.len()]);
     let work = |mut group: Group<'_, T, 2>| {
         let sums = group.sums(|channel, line| {
             let (mean, _) = moments.rounded_mean(channel);
@@ -208,12 +206,23 @@ pub fn second<T: Float>(
         group.for_each_line(|in_group, line, places| {
             let second = &seconds[in_group];
             let (x, dy, v) = (&x[line.clone()], &dy[line.clone()], &v[line.clone()]);
-            match so_far {
-                None => map_line([x, dy, v], places, |[x, dy, v]| second.gradients(x, dy, v)),
-                Some(so_far) => map_line([x, dy, v, &so_far[line]], places, |[x, dy, v, so_far]| {
+            let [of_x, of_dy] = so_far.map(|so_far| so_far.map(|so_far| &so_far[line.clone()]));
+            match (of_x, of_dy) {
+                (None, None) => map_line([x, dy, v], places, |[x, dy, v]| second.gradients(x, dy, v)),
+                (Some(of_x), None) => map_line([x, dy, v, of_x], places, |[x, dy, v, of_x]| {
                     let [by_x, by_dy] = second.gradients(x, dy, v);
-                    [so_far + by_x, by_dy]
+                    [of_x + by_x, by_dy]
                 }),
+                (None, Some(of_dy)) => map_line([x, dy, v, of_dy], places, |[x, dy, v, of_dy]| {
+                    let [by_x, by_dy] = second.gradients(x, dy, v);
+                    [by_x, of_dy + by_dy]
+                }),
+                (Some(of_x), Some(of_dy)) => {
+                    map_line([x, dy, v, of_x, of_dy], places, |[x, dy, v, of_x, of_dy]| {
+                        let [by_x, by_dy] = second.gradients(x, dy, v);
+                        [of_x + by_x, of_dy + by_dy]
+                    });
+                }
             }
         });
         seconds.iter().map(|second| second.by_weight).collect::<Vec<f64>>()
@@ -325,16 +334,23 @@ mod tests {
             assert_close(&dx, &central(&x, |x| case.first(x, &case.weight)), 1e-7);
             assert_close(&dw, &central(&case.weight, |w| case.first(&x, w)), 1e-7);
             assert_close(&db, &crate::channels::sum(&g, &case.dy), 1e-12);
-            let [by_x, by_weight, by_dy] = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v], None);
+            let [by_x, by_weight, by_dy] =
+                second(&g, &moments, [&x, &case.weight, &case.dy, &case.v], [None; 2]);
             assert_close(&by_x, &central(&x, |x| case.second(x, &case.weight, &case.dy)), 1e-7);
             assert_close(&by_dy, &central(&case.dy, |dy| case.second(&x, &case.weight, dy)), 1e-7);
             assert_close(&by_weight, &central(&case.weight, |w| case.second(&x, w, &case.dy)), 1e-7);
             // Added to what there was.
             let [sum, ..] = input_gradient(&g, &moments, [&x, &case.weight, &case.dy], Some(&case.v));
             assert_close(&sum, &dx.iter().zip(&case.v).map(|(dx, v)| dx + v).collect::<Vec<_>>(), 1e-12);
-            let [sum, _, same] = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v], Some(&x));
-            assert_close(&sum, &by_x.iter().zip(&x).map(|(by_x, x)| by_x + x).collect::<Vec<_>>(), 1e-12);
-            assert_close(&same, &by_dy, 1e-12);
+            for (of_x, of_dy) in [(Some(&x), None), (None, Some(&case.dy)), (Some(&case.dy), Some(&x))] {
+                let so_far = [of_x, of_dy].map(|so_far| so_far.map(|so_far| &so_far[..]));
+                let [to_x, _, to_dy] = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v], so_far);
+                for (sum, alone, so_far) in [(to_x, &by_x, of_x), (to_dy, &by_dy, of_dy)] {
+                    let so_far = so_far.cloned().unwrap_or_else(|| vec![0.0; n]);
+                    let expected: Vec<f64> = alone.iter().zip(so_far).map(|(a, b)| a + b).collect();
+                    assert_close(&sum, &expected, 1e-12);
+                }
+            }
         }
     }
 
@@ -347,7 +363,7 @@ mod tests {
             let (x, dy, v): (Vec<f64>, Vec<f64>, Vec<f64>) = (numbers(n, 1), numbers(n, 2), numbers(n, 3));
             let (moments, weight) = (Moments::new(&g, &x, 0.0), vec![0.7; shape[1]]);
             let [dx, ..] = input_gradient(&g, &moments, [&x, &weight, &dy], None);
-            let [_, _, by_dy] = second(&g, &moments, [&x, &weight, &dy, &v], None);
+            let [_, _, by_dy] = second(&g, &moments, [&x, &weight, &dy, &v], [None; 2]);
             for gradient in [dx, by_dy] {
                 let none = vec![0.0; shape[1]];
                 assert_close(&crate::channels::sum(&g, &gradient), &none, 1e-12);
@@ -369,8 +385,9 @@ mod tests {
         let (moments, moments64) = (Moments::new(&g, &x, 1e-5), Moments::new(&g, &x64, 1e-5));
         let first = input_gradient(&g, &moments, [&x, &w, &dy], Some(&so_far));
         let first64 = input_gradient(&g, &moments64, [&x64, &w64, &dy64], Some(&so_far64));
-        let second = second::<f32>(&g, &moments, [&x, &w, &dy, &v], Some(&so_far));
-        let second64 = super::second::<f64>(&g, &moments64, [&x64, &w64, &dy64, &v64], Some(&so_far64));
+        let second = second::<f32>(&g, &moments, [&x, &w, &dy, &v], [Some(&so_far), None]);
+        let second64 =
+            super::second::<f64>(&g, &moments64, [&x64, &w64, &dy64, &v64], [Some(&so_far64), None]);
         let y = forward(&g, &moments, &x, &w, &w);
         assert_close(&wide(&y), &forward(&g, &moments64, &x64, &w64, &w64), 1e-5);
         for (narrow, exact) in first.iter().zip(&first64).chain(second.iter().zip(&second64)) {
@@ -418,7 +435,7 @@ mod tests {
                 assert!((y - w[channel] * (z + 1.0)).abs() < 1e-12);
             }
             let first = input_gradient(&g, &moments, [&x, &w, &dy], Some(&v));
-            let second = second(&g, &moments, [&x, &w, &dy, &v], Some(&x));
+            let second = second(&g, &moments, [&x, &w, &dy, &v], [Some(&x), Some(&dy)]);
             (moments.mean, moments.variance, first, second)
         });
         assert!(one == four);

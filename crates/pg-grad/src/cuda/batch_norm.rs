@@ -212,7 +212,7 @@ mod tests {
         let (summed, centred) = (channels::sum(&g, &x), channels::center(&g, &x));
         let y = kernels::forward_relu(&g, &moments_of, &x, &w, &b, Some(&v));
         let [dx, dw, db] = kernels::input_gradient(&g, &moments_of, [&x, &w, &dy], None);
-        let [by_x, by_w, by_dy] = kernels::second(&g, &moments_of, [&x, &w, &dy, &v], None);
+        let [by_x, by_w, by_dy] = kernels::second(&g, &moments_of, [&x, &w, &dy, &v], [None; 2]);
         let expected = [summed, centred, y, dx, dw, db, by_x, by_w, by_dy];
 
         let on = |values: &[T]| Tensor::from_slice(values, values.len(), device).unwrap();

@@ -136,6 +136,8 @@ fn recorded_with_kernels(
     Ok((y, BatchMoments { mean, unbiased_variance }))
 }
 
+const ARGUMENTS: &str = "a recorded batch normalisation, and its gradient, have at least three arguments";
+
 /// What the derivatives of one normalisation read.
 #[derive(Clone)]
 struct Recorded {
@@ -146,9 +148,10 @@ struct Recorded {
 
 impl Recorded {
     /// Of x, weight and bias. Unless this is the last pass, that of x alone, and it is recorded.
-    fn gradients(&self, dy: &Tensor, so_far: &mut Option<Tensor>) -> CandleResult<Vec<Option<Tensor>>> {
+    fn gradients(&self, dy: &Tensor, so_far: &mut [Option<Tensor>]) -> CandleResult<Vec<Option<Tensor>>> {
         let dy = dy.contiguous()?;
-        let [dx, dw, db] = self.normalization.input_gradient([&self.x, &self.weight, &dy], so_far)?;
+        let [by_x, ..] = so_far else { bail!("{ARGUMENTS}") };
+        let [dx, dw, db] = self.normalization.input_gradient([&self.x, &self.weight, &dy], by_x)?;
         if pass::is_last() {
             return self.tensors([dx, dw, db]);
         }
@@ -164,12 +167,14 @@ impl Recorded {
         &self,
         dy: &Tensor,
         v: &Tensor,
-        so_far: &mut Option<Tensor>,
+        so_far: &mut [Option<Tensor>],
     ) -> CandleResult<Vec<Option<Tensor>>> {
         if !pass::is_last() {
             bail!("a recorded batch normalisation has two derivatives, not three");
         }
-        self.tensors(self.normalization.second([&self.x, &self.weight, dy, &v.contiguous()?], so_far)?)
+        let [by_x, _, by_dy] = so_far else { bail!("{ARGUMENTS}") };
+        let operands = [&self.x, &self.weight, dy, &v.contiguous()?];
+        self.tensors(self.normalization.second(operands, [by_x, by_dy])?)
     }
 
     fn tensors(&self, computed: [Computed; 3]) -> CandleResult<Vec<Option<Tensor>>> {

@@ -67,14 +67,18 @@ impl Normalization {
     }
 
     /// Of [x, weight, dy, v]: of the sum of `v` times the gradient by x, the gradients by x, weight and dy; `so_far` as in
-    /// [`Self::input_gradient`].
+    /// [`Self::input_gradient`], by x and by dy.
     pub(super) fn second(
         &self,
         operands: [&Tensor; 4],
-        so_far: &mut Option<Tensor>,
+        so_far: [&mut Option<Tensor>; 2],
     ) -> Result<[Computed; 3]> {
         for_float!(operands[0], self.second_as(operands, so_far))
     }
+}
+
+fn taken(so_far: &mut Option<Tensor>) -> Result<Option<Tensor>> {
+    so_far.take().map(|so_far| so_far.contiguous()).transpose()
 }
 
 fn moments_on_cpu<T: Element>(x: &Tensor, g: &ChannelGeometry, eps: f64) -> Result<(Moments, [Tensor; 2])> {
@@ -128,7 +132,7 @@ impl Normalization {
         let (g, [x, weight, dy]) = (&self.g, operands);
         match &self.moments {
             Moments::Cpu(moments) => {
-                let so_far = so_far.take().map(|so_far| so_far.contiguous()).transpose()?;
+                let so_far = taken(so_far)?;
                 let added = so_far.as_ref().unwrap_or(x);
                 with_slices([x, weight, dy, added], |[x, w, dy, added]: [&[T]; 4]| {
                     let added = so_far.as_ref().map(|_| added);
@@ -150,15 +154,17 @@ impl Normalization {
     fn second_as<T: Element>(
         &self,
         operands: [&Tensor; 4],
-        so_far: &mut Option<Tensor>,
+        so_far: [&mut Option<Tensor>; 2],
     ) -> Result<[Computed; 3]> {
         let (g, [x, weight, dy, v]) = (&self.g, operands);
         match &self.moments {
             Moments::Cpu(moments) => {
-                let so_far = so_far.take().map(|so_far| so_far.contiguous()).transpose()?;
-                let added = so_far.as_ref().unwrap_or(x);
-                with_slices([x, weight, dy, v, added], |[x, w, dy, v, added]: [&[T]; 5]| {
-                    let added = so_far.as_ref().map(|_| added);
+                let [to_x, to_dy] = so_far.map(taken);
+                let (to_x, to_dy) = (to_x?, to_dy?);
+                let added = [&to_x, &to_dy].map(|so_far| so_far.as_ref().unwrap_or(x));
+                let operands = [x, weight, dy, v, added[0], added[1]];
+                with_slices(operands, |[x, w, dy, v, of_x, of_dy]: [&[T]; 6]| {
+                    let added = [to_x.as_ref().map(|_| of_x), to_dy.as_ref().map(|_| of_dy)];
                     let [by_x, by_weight, by_dy] = kernels::second(g, moments, [x, w, dy, v], added);
                     let like_x = |values| Computed::cpu(values, self.shape.clone());
                     [like_x(by_x), Computed::cpu(by_weight, Shape::from(g.channels())), like_x(by_dy)]
