@@ -7,8 +7,8 @@
 ///
 /// The first part of that arena, as large as half of the machine's memory, is in huge pages where the system grants them on
 /// request: a guided step reads more small pages than the processor remembers the places of. BENCHMARKS.md has what it gains. It
-/// is address space that is set aside, not memory, which is taken where it is first written; where the system counts address
-/// space as memory (`vm.overcommit_memory=2`), none is.
+/// is address space that is set aside, not memory, which is taken where it is first written; where address space is
+/// counted as memory (`vm.overcommit_memory=2`) or limited (`ulimit -v` or `-d`), none is. `MALLOC_PERTURB_` has no effect.
 ///
 /// # Safety
 /// Changes the allocator of the process: call it at the start of `main`, while no other thread runs.
@@ -34,8 +34,16 @@ pub unsafe fn keep_freed_memory() {
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code, reason = "limits have no other door")]
 fn address_space_is_counted() -> bool {
-    std::fs::read("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.starts_with(b"2"))
+    let is_limited = |resource| {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: writes the one struct that it is given.
+        unsafe { libc::getrlimit(resource, &mut limit) != 0 || limit.rlim_cur != libc::RLIM_INFINITY }
+    };
+    is_limited(libc::RLIMIT_AS)
+        || is_limited(libc::RLIMIT_DATA)
+        || std::fs::read("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.starts_with(b"2"))
 }
 
 /// Grows the arena by half of the machine's memory, and asks for huge pages there. What is refused changes nothing.
@@ -47,7 +55,8 @@ fn address_space_is_counted() -> bool {
 unsafe fn grow_in_huge_pages() {
     /// Where a huge page begins, on the processors whose small pages are of 4 KiB; elsewhere just where a page does.
     const ALIGNMENT: usize = 2 << 20;
-    // SAFETY: questions, and advice, which changes no contents; the last page, to which it is rounded up, is the arena's.
+    // SAFETY: the caller promises that no other thread allocates. The block is freed unused, and advice changes no contents;
+    // the last page, to which it is rounded up, is the arena's.
     unsafe {
         // A debugging aid, which would write all of the block.
         libc::mallopt(libc::M_PERTURB, 0);

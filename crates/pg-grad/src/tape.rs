@@ -45,7 +45,8 @@ struct Tape {
 }
 
 /// An operation's gradients by its arguments, from the gradient by its result. In the last pass it also gets what the
-/// gradient by each argument is so far, and may take that, to save a pass over memory: who takes it returns the sum.
+/// gradient by each argument is so far, and may take that, to save a pass over memory: who takes it returns the sum. Of an
+/// argument that occurs twice the first place has it; in other passes all are None.
 type Derivative = dyn Fn(&Tensor, &mut [Option<Tensor>]) -> CandleResult<Vec<Option<Tensor>>>;
 
 struct Entry {
@@ -507,16 +508,13 @@ pub(crate) fn backward_from(y: &Tensor, dy: &Tensor) -> Result<GradStore> {
     let entries = TAPE.with_borrow(|tape| Some(tape.as_ref()?.places.get(&y.id())? + 1)).unwrap_or(0);
     for place in (0..entries).rev() {
         let Some((entry, grad)) = take(place, &mut gradients) else { continue };
-        let taken = |id| if pass::is_last() { gradients.remove(id) } else { None };
-        let mut so_far: Vec<Option<Tensor>> = entry.arguments.iter().map(taken).collect();
+        let of = |id| if pass::is_last() { gradients.remove(id) } else { None };
+        let mut so_far: Vec<Option<Tensor>> = entry.arguments.iter().map(of).collect();
         let had_one: Vec<bool> = so_far.iter().map(Option::is_some).collect();
         let found = (entry.derivative)(&grad, &mut so_far)?;
         debug_assert!(
-            had_one
-                .iter()
-                .zip(&so_far)
-                .zip(&found)
-                .all(|((had, left), found)| { !had || left.is_some() || found.is_some() }),
+            (0..had_one.len())
+                .all(|i| !had_one[i] || so_far[i].is_some() || matches!(found.get(i), Some(Some(_)))),
             "taken and not returned"
         );
         drop(grad);

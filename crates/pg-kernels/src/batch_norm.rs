@@ -182,7 +182,8 @@ fn of_input<T: Float>(
     move |x, dy| of_dy * dy + of_x * (x - mean) + constant
 }
 
-/// The gradients of sum(`v` dx), where dx is that of `dy`, by x, weight and `dy`. To those by x and `dy` `so_far` is added.
+/// The gradients of sum(`v` dx), where dx is that of `dy`, by x, weight and `dy`. What there is `so_far`
+/// of those by x and by `dy` is added, in the same pass over memory.
 #[allow(unsafe_code, reason = "vectors that are not written twice")]
 pub fn second<T: Float>(
     g: &ChannelGeometry,
@@ -190,8 +191,8 @@ pub fn second<T: Float>(
     [x, weight, dy, v]: [&[T]; 4],
     so_far: [Option<&[T]>; 2],
 ) -> [Vec<T>; 3] {
-    let [of_x, of_dy] = so_far.map(|so_far| so_far.map_or(x.len(), <[T]>::len));
-    g.check(&[x.len(), dy.len(), v.len(), of_x, of_dy], &[weight.len(), moments.mean.len()]);
+    let [had_x, had_dy] = so_far.map(|slice| slice.map_or(x.len(), <[T]>::len));
+    g.check(&[x.len(), dy.len(), v.len(), had_x, had_dy], &[weight.len(), moments.mean.len()]);
     let work = |mut group: Group<'_, T, 2>| {
         let sums = group.sums(|channel, line| {
             let (mean, _) = moments.rounded_mean(channel);
@@ -206,21 +207,20 @@ pub fn second<T: Float>(
         group.for_each_line(|in_group, line, places| {
             let second = &seconds[in_group];
             let (x, dy, v) = (&x[line.clone()], &dy[line.clone()], &v[line.clone()]);
-            let [of_x, of_dy] = so_far.map(|so_far| so_far.map(|so_far| &so_far[line.clone()]));
-            match (of_x, of_dy) {
-                (None, None) => map_line([x, dy, v], places, |[x, dy, v]| second.gradients(x, dy, v)),
-                (Some(of_x), None) => map_line([x, dy, v, of_x], places, |[x, dy, v, of_x]| {
+            match so_far.map(|slice| Some(&slice?[line.clone()])) {
+                [None, None] => map_line([x, dy, v], places, |[x, dy, v]| second.gradients(x, dy, v)),
+                [Some(had), None] => map_line([x, dy, v, had], places, |[x, dy, v, had]| {
                     let [by_x, by_dy] = second.gradients(x, dy, v);
-                    [of_x + by_x, by_dy]
+                    [had + by_x, by_dy]
                 }),
-                (None, Some(of_dy)) => map_line([x, dy, v, of_dy], places, |[x, dy, v, of_dy]| {
+                [None, Some(had)] => map_line([x, dy, v, had], places, |[x, dy, v, had]| {
                     let [by_x, by_dy] = second.gradients(x, dy, v);
-                    [by_x, of_dy + by_dy]
+                    [by_x, had + by_dy]
                 }),
-                (Some(of_x), Some(of_dy)) => {
-                    map_line([x, dy, v, of_x, of_dy], places, |[x, dy, v, of_x, of_dy]| {
+                [Some(had_x), Some(had_dy)] => {
+                    map_line([x, dy, v, had_x, had_dy], places, |[x, dy, v, had_x, had_dy]| {
                         let [by_x, by_dy] = second.gradients(x, dy, v);
-                        [of_x + by_x, of_dy + by_dy]
+                        [had_x + by_x, had_dy + by_dy]
                     });
                 }
             }
@@ -344,7 +344,8 @@ mod tests {
             assert_close(&sum, &dx.iter().zip(&case.v).map(|(dx, v)| dx + v).collect::<Vec<_>>(), 1e-12);
             for (of_x, of_dy) in [(Some(&x), None), (None, Some(&case.dy)), (Some(&case.dy), Some(&x))] {
                 let so_far = [of_x, of_dy].map(|so_far| so_far.map(|so_far| &so_far[..]));
-                let [to_x, _, to_dy] = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v], so_far);
+                let [to_x, same, to_dy] = second(&g, &moments, [&x, &case.weight, &case.dy, &case.v], so_far);
+                assert_close(&same, &by_weight, 1e-12);
                 for (sum, alone, so_far) in [(to_x, &by_x, of_x), (to_dy, &by_dy, of_dy)] {
                     let so_far = so_far.cloned().unwrap_or_else(|| vec![0.0; n]);
                     let expected: Vec<f64> = alone.iter().zip(so_far).map(|(a, b)| a + b).collect();
@@ -385,9 +386,8 @@ mod tests {
         let (moments, moments64) = (Moments::new(&g, &x, 1e-5), Moments::new(&g, &x64, 1e-5));
         let first = input_gradient(&g, &moments, [&x, &w, &dy], Some(&so_far));
         let first64 = input_gradient(&g, &moments64, [&x64, &w64, &dy64], Some(&so_far64));
-        let second = second::<f32>(&g, &moments, [&x, &w, &dy, &v], [Some(&so_far), None]);
-        let second64 =
-            super::second::<f64>(&g, &moments64, [&x64, &w64, &dy64, &v64], [Some(&so_far64), None]);
+        let second = second::<f32>(&g, &moments, [&x, &w, &dy, &v], [Some(&so_far); 2]);
+        let second64 = super::second::<f64>(&g, &moments64, [&x64, &w64, &dy64, &v64], [Some(&so_far64); 2]);
         let y = forward(&g, &moments, &x, &w, &w);
         assert_close(&wide(&y), &forward(&g, &moments64, &x64, &w64, &w64), 1e-5);
         for (narrow, exact) in first.iter().zip(&first64).chain(second.iter().zip(&second64)) {

@@ -136,7 +136,8 @@ fn recorded_with_kernels(
     Ok((y, BatchMoments { mean, unbiased_variance }))
 }
 
-const ARGUMENTS: &str = "a recorded batch normalisation, and its gradient, have at least three arguments";
+const TOO_FEW_ARGUMENTS: &str =
+    "a recorded batch normalisation has three arguments or four, and its gradient three";
 
 /// What the derivatives of one normalisation read.
 #[derive(Clone)]
@@ -150,7 +151,7 @@ impl Recorded {
     /// Of x, weight and bias. Unless this is the last pass, that of x alone, and it is recorded.
     fn gradients(&self, dy: &Tensor, so_far: &mut [Option<Tensor>]) -> CandleResult<Vec<Option<Tensor>>> {
         let dy = dy.contiguous()?;
-        let [by_x, ..] = so_far else { bail!("{ARGUMENTS}") };
+        let [by_x, ..] = so_far else { bail!("{TOO_FEW_ARGUMENTS}") };
         let [dx, dw, db] = self.normalization.input_gradient([&self.x, &self.weight, &dy], by_x)?;
         if pass::is_last() {
             return self.tensors([dx, dw, db]);
@@ -172,7 +173,7 @@ impl Recorded {
         if !pass::is_last() {
             bail!("a recorded batch normalisation has two derivatives, not three");
         }
-        let [by_x, _, by_dy] = so_far else { bail!("{ARGUMENTS}") };
+        let [by_x, _, by_dy] = so_far else { bail!("{TOO_FEW_ARGUMENTS}") };
         let operands = [&self.x, &self.weight, dy, &v.contiguous()?];
         self.tensors(self.normalization.second(operands, [by_x, by_dy])?)
     }

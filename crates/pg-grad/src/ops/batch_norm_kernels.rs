@@ -77,6 +77,7 @@ impl Normalization {
     }
 }
 
+/// Contiguous, and the caller's no more.
 fn taken(so_far: &mut Option<Tensor>) -> Result<Option<Tensor>> {
     so_far.take().map(|so_far| so_far.contiguous()).transpose()
 }
@@ -159,12 +160,13 @@ impl Normalization {
         let (g, [x, weight, dy, v]) = (&self.g, operands);
         match &self.moments {
             Moments::Cpu(moments) => {
-                let [to_x, to_dy] = so_far.map(taken);
-                let (to_x, to_dy) = (to_x?, to_dy?);
-                let added = [&to_x, &to_dy].map(|so_far| so_far.as_ref().unwrap_or(x));
+                let [by_x, by_dy] = so_far;
+                let so_far = [taken(by_x)?, taken(by_dy)?];
+                let added = so_far.each_ref().map(|so_far| so_far.as_ref().unwrap_or(x));
                 let operands = [x, weight, dy, v, added[0], added[1]];
-                with_slices(operands, |[x, w, dy, v, of_x, of_dy]: [&[T]; 6]| {
-                    let added = [to_x.as_ref().map(|_| of_x), to_dy.as_ref().map(|_| of_dy)];
+                with_slices(operands, |[x, w, dy, v, x_so_far, dy_so_far]: [&[T]; 6]| {
+                    let [has_x, has_dy] = so_far.each_ref().map(Option::is_some);
+                    let added = [has_x.then_some(x_so_far), has_dy.then_some(dy_so_far)];
                     let [by_x, by_weight, by_dy] = kernels::second(g, moments, [x, w, dy, v], added);
                     let like_x = |values| Computed::cpu(values, self.shape.clone());
                     [like_x(by_x), Computed::cpu(by_weight, Shape::from(g.channels())), like_x(by_dy)]
