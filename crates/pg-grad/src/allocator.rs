@@ -1,7 +1,7 @@
 //! What the system's allocator does with the large blocks that a step frees, and in which pages they lie.
 
 /// Has glibc's allocator keep freed memory for what comes next. By default it hands large blocks back to the system and
-/// fetches them anew, page by page: 4 to 17 percent of a guided step's time. All threads share one arena, since the
+/// fetches them anew, page by page: 4 to 15 percent of a guided step's time. All threads share one arena, since the
 /// arenas of other threads than the first hand back blocks above 64 MiB whatever they are told. Elsewhere nothing
 /// happens. Memory is given back when the process ends.
 ///
