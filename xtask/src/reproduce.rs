@@ -61,7 +61,6 @@ pub(crate) struct Options {
 
 /// Trains what the plan asks for and writes the report; the exit code is 1 if a run failed.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    refuse_planned(&options.train)?;
     let started = Instant::now();
     let scale = if options.quick { Scale::Quick } else { Scale::Full };
     let sets = plan::select(scale, options.only.as_deref())?;
@@ -70,7 +69,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         bail!("nothing to run: {}", skipped.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
     }
 
-    let runs: BTreeSet<Run> = present.iter().flat_map(SetPlan::runs).collect();
+    let runs = runs_of(&present);
+    refuse_planned(&options.train, runs.iter().any(|run| run.pretraining.is_some()))?;
     let jobs = options.jobs.unwrap_or_else(process::cores).max(1);
     let out =
         std::path::absolute(&options.out).with_context(|| format!("bad --out {}", options.out.display()))?;
@@ -131,15 +131,26 @@ const PLANNED: [&str; 22] = [
     "--json",
 ];
 
+/// And where runs begin with the weights of others.
+const PLANNED_WEIGHTS: [&str; 2] = ["--weights", "--pretrained"];
+
 /// Refuses what the plan says: said twice, it would fail each run.
-fn refuse_planned(arguments: &[String]) -> Result<()> {
+fn refuse_planned(arguments: &[String], has_weights: bool) -> Result<()> {
     let flag = |argument: &String| argument.split('=').next().unwrap_or_default().to_owned();
-    match arguments.iter().map(flag).find(|flag| PLANNED.contains(&flag.as_str())) {
+    let is_planned = |flag: &str| PLANNED.contains(&flag) || has_weights && PLANNED_WEIGHTS.contains(&flag);
+    match arguments.iter().map(flag).find(|flag| is_planned(flag)) {
         Some(flag) => {
             bail!("{flag} after `--` is said by the plan; leave it out (so are {})", PLANNED.join(", "))
         }
         None => Ok(()),
     }
+}
+
+/// What is trained for `sets`: the runs of their tables, and those that these begin with.
+fn runs_of(sets: &[SetPlan]) -> BTreeSet<Run> {
+    let planned: BTreeSet<Run> = sets.iter().flat_map(SetPlan::runs).collect();
+    let first: Vec<Run> = planned.iter().filter_map(Run::first).collect();
+    planned.into_iter().chain(first).collect()
 }
 
 /// What an earlier call left of `runs`.
@@ -213,9 +224,11 @@ mod tests {
 
     #[test]
     fn what_the_plan_says_is_not_said_again() {
-        let said =
-            |words: &[&str]| refuse_planned(&words.iter().map(ToString::to_string).collect::<Vec<_>>());
-        assert!(said(&["--weights", "w.pth", "--limit-batches", "1"]).is_ok());
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let said = |said: &[&str]| refuse_planned(&words(said), false);
+        let weights = words(&["--weights", "w.pth", "--limit-batches", "1"]);
+        assert!(refuse_planned(&weights, false).is_ok());
+        assert!(refuse_planned(&weights, true).is_err());
         let error = said(&["--batch", "8", "--epochs=1"]).unwrap_err().to_string();
         assert!(error.starts_with("--epochs after `--` is said by the plan; leave it out"), "{error}");
         for flag in ["--norm", "--data", "--label-map", "--test", "--ground-truth", "--json"] {
@@ -236,16 +249,16 @@ mod tests {
             out: "out".into(),
             commit: None,
         };
-        let given: BTreeSet<String> = sets
+        let given: BTreeSet<String> = runs_of(&sets)
             .iter()
-            .flat_map(SetPlan::runs)
             .flat_map(|run| {
-                let command = trainer.command(&run);
+                let command = trainer.command(run);
                 command.get_args().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>()
             })
             .filter(|word| word.starts_with("--"))
             .collect();
-        assert_eq!(given, BTreeSet::from(PLANNED.map(str::to_owned)));
+        let planned = PLANNED.into_iter().chain(["--weights"]).map(str::to_owned);
+        assert_eq!(given, planned.collect());
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub struct NetworkSettings {
     /// Stride of the last layer, 1 or 2; of ResNets only.
     #[arg(long, value_name = "N", help_heading = "Model")]
     pub layer4_stride: Option<usize>,
-    /// Begin with weights from a .safetensors or .pth file (torchvision's names); the head may differ.
+    /// Begin with weights from a .safetensors or .pth file (torchvision's names); the head may differ, and sat-mini takes the
+    /// convolutions of a small-vgg-gap.
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     #[serde(serialize_with = "path_as_text")]
     pub weights: Option<PathBuf>,
@@ -118,7 +119,7 @@ impl NetworkConfig {
             (None, false) => return Ok(()),
         };
         let tensors = read_weights(&path)?;
-        model.params().load_but(&tensors, model.spec().head()).with_context(|| path.display().to_string())
+        model.load_pretrained(&tensors).with_context(|| path.display().to_string())
     }
 
     /// Large networks learn little from scratch on what is usually at hand: says so, and which to take instead.

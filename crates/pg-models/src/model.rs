@@ -10,6 +10,7 @@ use crate::params::{Builder, Params};
 use candle_core::{DType, Device, Tensor};
 use pg_random::Seed;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The names that [`Model::new`] knows.
 pub const MODEL_NAMES: [&str; 10] = [
@@ -24,6 +25,10 @@ pub const MODEL_NAMES: [&str; 10] = [
     "sat-tiny",
     "sat",
 ];
+
+/// What the names of a VGG's convolutions begin with, and those of the same before a SAT's tokens.
+const VGG_TRUNK: &str = "features.";
+const BACKBONE: &str = "patch_embed.backbone.";
 
 /// Everything that determines a model's shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,6 +153,24 @@ impl Model {
             );
         }
         Ok(())
+    }
+
+    /// Takes over pretrained weights: those of the same network, whose head may differ, or for a SAT with convolutions before its
+    /// tokens those of a VGG with the same convolutions (of `small-vgg-gap` for `sat-mini`). What the file has nothing for stays as
+    /// it is.
+    ///
+    /// # Errors
+    /// As [`Params::load`].
+    pub fn load_pretrained(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+        let trunk = |(name, tensor): (&String, &Tensor)| {
+            Some((format!("{BACKBONE}{}", name.strip_prefix(VGG_TRUNK)?), tensor.clone()))
+        };
+        let is_vgg = tensors.keys().any(|name| name.starts_with(VGG_TRUNK));
+        if is_vgg && self.spec.vit.is_some_and(|vit| vit.conv_stem) {
+            let backbone = tensors.iter().filter_map(trunk).collect();
+            return self.params.load_where(&backbone, |name| name.starts_with(BACKBONE));
+        }
+        self.params.load_but(tensors, self.spec.head())
     }
 
     /// Whether a training step computes a ResNet's blocks again for each of their derivatives instead of keeping their

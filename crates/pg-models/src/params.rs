@@ -60,8 +60,17 @@ impl Params {
     /// # Errors
     /// As [`Self::load`].
     pub fn load_but(&self, tensors: &BTreeMap<String, Tensor>, keep: &[&str]) -> Result<()> {
-        let kept = |name: &str| keep.iter().any(|prefix| name.starts_with(prefix));
-        let wanted: Vec<_> = self.all().filter(|(name, _)| !kept(name)).collect();
+        self.load_where(tensors, |name| !keep.iter().any(|prefix| name.starts_with(prefix)))
+    }
+
+    /// The same for those names only that are `wanted`.
+    pub(crate) fn load_where(
+        &self,
+        tensors: &BTreeMap<String, Tensor>,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        let kept = |name: &str| !wanted(name);
+        let wanted: Vec<_> = self.all().filter(|(name, _)| wanted(name)).collect();
         let mut mismatch = Mismatch::default();
         for (name, var) in &wanted {
             match tensors.get(*name) {

@@ -288,12 +288,36 @@ fn a_backbone_loads_under_a_head_of_other_classes() {
     let weights = pretrained.params().tensors();
     assert!(matches!(ours.params().load(&weights), Err(Error::Mismatch(m)) if m.shapes.len() == 2));
 
-    ours.params().load_but(&weights, ours.spec().head()).unwrap();
+    ours.load_pretrained(&weights).unwrap();
     let loaded = ours.params().tensors();
     for (name, tensor) in &loaded {
         let expected = if name.starts_with("fc.") { &head[name] } else { &weights[name] };
         assert_eq!(numbers(tensor), numbers(expected), "{name}");
     }
+}
+
+#[test]
+fn a_spatial_token_takes_over_the_convolutions_of_a_vgg() {
+    let (vgg, sat) = (model("small-vgg-gap", 3, 0), model("sat-mini", 5, 1));
+    let before = copies(sat.params());
+    let mut weights = vgg.params().tensors();
+    sat.load_pretrained(&weights).unwrap();
+    for (name, tensor) in &sat.params().tensors() {
+        let expected = match name.strip_prefix("patch_embed.backbone.") {
+            Some(rest) => &weights[&format!("features.{rest}")],
+            None => &before[name],
+        };
+        assert_eq!(numbers(tensor), numbers(expected), "{name}");
+    }
+
+    weights.remove("features.0.weight");
+    let message = sat.load_pretrained(&weights).unwrap_err().to_string();
+    assert_eq!(message, "weights do not fit the model: missing: patch_embed.backbone.0.weight");
+    // A transformer of patches has no place for them.
+    let patches = ModelSpec { size: 16, ..ModelSpec::new("sat-tiny", 5) };
+    let patches = Model::new(patches, Seed(1), DType::F32, &Device::Cpu).unwrap();
+    let message = patches.load_pretrained(&weights).unwrap_err().to_string();
+    assert!(message.contains("unexpected: conv6.bias, conv6.weight"), "{message}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Runs side by side, with progress on standard error.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::report::Failure;
@@ -43,12 +43,31 @@ impl Results {
 }
 
 /// What the workers share.
+struct Pool {
+    state: Mutex<State>,
+    /// A run has ended, for which others may have waited.
+    freed: Condvar,
+    /// Runs to train.
+    total: usize,
+    started: Instant,
+}
+
 struct State {
-    waiting: std::vec::IntoIter<Run>,
+    waiting: Vec<Run>,
     running: Vec<Run>,
     /// Results that were there before.
     taken_over: usize,
     results: Results,
+}
+
+impl State {
+    /// Takes the next run that has not to wait for another.
+    fn take_ready(&mut self) -> Option<Run> {
+        let pending = |run: &Run| self.waiting.contains(run) || self.running.contains(run);
+        let ready = |run: &Run| !run.first().is_some_and(|first| pending(&first));
+        let index = self.waiting.iter().position(ready)?;
+        Some(self.waiting.remove(index))
+    }
 }
 
 /// Trains those of `runs` that are not `finished`, `jobs` at once.
@@ -61,16 +80,16 @@ pub(crate) fn run_all(trainer: &Trainer, runs: BTreeSet<Run>, finished: Results,
     // What is trained now is not to be taken for finished if this call is interrupted.
     waiting.iter().for_each(|run| trainer.forget(run));
     let started = Instant::now();
-    let state = Mutex::new(State {
-        waiting: waiting.into_iter(),
-        running: Vec::new(),
-        taken_over,
-        results: finished,
-    });
+    let pool = Pool {
+        state: Mutex::new(State { waiting, running: Vec::new(), taken_over, results: finished }),
+        freed: Condvar::new(),
+        total,
+        started,
+    };
     let work = || {
-        while let Some(run) = next(&state, total, started) {
+        while let Some(run) = pool.next() {
             let result = trainer.train(&run).map_err(|error| format!("{error:#}"));
-            finish(&state, run, result);
+            pool.finish(run, result);
         }
     };
     std::thread::scope(|scope| {
@@ -79,30 +98,45 @@ pub(crate) fn run_all(trainer: &Trainer, runs: BTreeSet<Run>, finished: Results,
         }
     });
     eprintln!("{total}/{total} runs in {}", clock(started.elapsed()));
-    state.into_inner().unwrap_or_else(PoisonError::into_inner).results
+    pool.state.into_inner().unwrap_or_else(PoisonError::into_inner).results
 }
 
-fn next(state: &Mutex<State>, total: usize, started: Instant) -> Option<Run> {
-    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    let run = state.waiting.next()?;
-    state.running.push(run.clone());
-    let done = state.results.count() - state.taken_over;
-    let running: Vec<String> = state.running.iter().map(Run::name).collect();
-    eprintln!(
-        "{done}/{total} runs, {} left; running {}",
-        left(done, total, started.elapsed()),
-        running.join(", ")
-    );
-    Some(run)
-}
-
-fn finish(state: &Mutex<State>, run: Run, result: Result<Outcome, String>) {
-    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    state.running.retain(|running| *running != run);
-    if let Err(error) = &result {
-        eprintln!("failed: {error}");
+impl Pool {
+    /// The next run to train, as soon as there is one; `None` once none is left.
+    fn next(&self) -> Option<Run> {
+        let mut state = self.lock();
+        let run = loop {
+            match state.take_ready() {
+                Some(run) => break run,
+                None if state.waiting.is_empty() => return None,
+                None => state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        };
+        state.running.push(run.clone());
+        let done = state.results.count() - state.taken_over;
+        let running: Vec<String> = state.running.iter().map(Run::name).collect();
+        eprintln!(
+            "{done}/{} runs, {} left; running {}",
+            self.total,
+            left(done, self.total, self.started.elapsed()),
+            running.join(", ")
+        );
+        Some(run)
     }
-    state.results.finished.insert(run, result);
+
+    fn finish(&self, run: Run, result: Result<Outcome, String>) {
+        let mut state = self.lock();
+        state.running.retain(|running| *running != run);
+        if let Err(error) = &result {
+            eprintln!("failed: {error}");
+        }
+        state.results.finished.insert(run, result);
+        self.freed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How long the rest takes if it goes on as it went.
@@ -122,6 +156,7 @@ pub(crate) fn clock(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::train::Synth;
     use super::*;
 
     /// A stand-in for the trainer: it answers with the seed it was given, and fails at seed 2.
@@ -183,6 +218,34 @@ echo "{\"test_top1\":0.$2,\"epochs\":1,\"seconds\":1,\"run_dir\":\"x\"}"
         assert!(trainer.finished(&run(1)).is_some());
         run_all(&trainer, BTreeSet::from([run(1)]), Results::default(), 1);
         assert!(trainer.finished(&run(1)).is_none(), "trained anew, and failed");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_begins_with_the_weights_of_another_run_comes_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let trainer = stand_in(folder.path());
+        // One program answers with its own weights, after a while; the second run starts only where they are named.
+        let script = r#"#!/bin/sh
+case "$*" in
+*--weights*moved/best.safetensors*) answer='"test_v2":0.5' ;;
+*--weights*) echo "other weights: $*" >&2; exit 1 ;;
+*) sleep 0.2; answer='"test_v2":0.25' ;;
+esac
+echo "{$answer,\"epochs\":1,\"seconds\":1,\"run_dir\":\"moved\"}"
+"#;
+        std::fs::write(folder.path().join("pg-classify"), script).unwrap();
+        std::fs::rename(folder.path().join("pg-classify"), folder.path().join("pg-wsol")).unwrap();
+        let of =
+            |seed| Run { pretraining: Some(3), ..Run::mixes("localization-sat", Synth::Cut, 0.0, 1, seed) };
+        let runs: BTreeSet<Run> =
+            [of(1), of(2)].into_iter().flat_map(|run| [run.first(), Some(run)]).flatten().collect();
+        let results = run_all(&trainer, runs, Results::default(), 4);
+        assert!(results.failures().is_empty(), "{}", results.failures()[0].error);
+        for seed in [1, 2] {
+            let v2 = |run: &Run| results.outcome(run).unwrap().test_v2;
+            assert_eq!((v2(&of(seed).first().unwrap()), v2(&of(seed))), (Some(0.25), Some(0.5)));
+        }
     }
 
     #[test]

@@ -152,6 +152,8 @@ pub(crate) struct Run {
     pub(crate) task: Task,
     /// A file of settings, in the workspace; what the run itself says goes over it.
     pub(crate) recipe: Option<&'static str>,
+    /// Epochs of the run whose convolutions this one begins with.
+    pub(crate) pretraining: Option<usize>,
     pub(crate) samples: Samples,
     /// Strength of the guidance; 0 trains without.
     pub(crate) alpha: f64,
@@ -171,6 +173,7 @@ impl Run {
             dataset,
             task: Task::Classification,
             recipe: None,
+            pretraining: None,
             samples: Samples::Originals,
             alpha: 0.0,
             norm: Norm::SquaredL2,
@@ -199,6 +202,12 @@ impl Run {
         Self { task, samples, alpha, ..Self::baseline(dataset, epochs, seed) }
     }
 
+    /// The run that has to come first, since this one begins with its convolutions: a small VGG on the same images alone.
+    pub(crate) fn first(&self) -> Option<Self> {
+        let alone = Self::baseline("localization", self.pretraining?, self.seed);
+        Some(Self { task: Task::Localization, ..alone })
+    }
+
     /// The norm, if it is not the default.
     fn said_norm(&self) -> Option<Norm> {
         (self.norm != Norm::SquaredL2).then_some(self.norm)
@@ -206,10 +215,12 @@ impl Run {
 
     /// A name that no other run has, fit for a folder.
     pub(crate) fn name(&self) -> String {
-        let Self { dataset, task: _, recipe, samples, alpha, norm: _, mask, mask_area, lazy, epochs, seed } =
-            self;
+        let Self {
+            dataset, recipe, pretraining, samples, alpha, mask, mask_area, lazy, epochs, seed, ..
+        } = self;
         let recipe = recipe.and_then(|path| Path::new(path).file_stem());
         let recipe = recipe.map(|stem| format!("-{}", stem.display())).unwrap_or_default();
+        let pretraining = pretraining.map(|epochs| format!("-pretrained{epochs}")).unwrap_or_default();
         let norm = self.said_norm().map(|norm| format!("-{norm}")).unwrap_or_default();
         let lazy = match lazy {
             Lazy::Never => String::new(),
@@ -217,7 +228,7 @@ impl Run {
             Lazy::Fraction(share) => format!("-fraction{share}"),
         };
         format!(
-            "{dataset}{recipe}-{samples}-alpha{alpha}{norm}-{mask}-area{mask_area}{lazy}-epochs{epochs}-seed{seed}"
+            "{dataset}{recipe}{pretraining}-{samples}-alpha{alpha}{norm}-{mask}-area{mask_area}{lazy}-epochs{epochs}-seed{seed}"
         )
     }
 }
@@ -233,8 +244,10 @@ impl PartialOrd for Run {
 /// Seed by seed, so that an early look at the runs finds every experiment begun.
 impl Ord for Run {
     fn cmp(&self, other: &Self) -> Ordering {
-        let order =
-            |run: &Self| (run.seed, run.dataset, run.recipe, run.samples, run.mask, run.epochs, run.norm);
+        let order = |run: &Self| {
+            let Self { dataset, recipe, pretraining, samples, mask, epochs, norm, seed, .. } = *run;
+            (seed, dataset, recipe, pretraining, samples, mask, epochs, norm)
+        };
         order(self)
             .cmp(&order(other))
             .then(self.alpha.total_cmp(&other.alpha))
@@ -311,6 +324,15 @@ pub(crate) struct Trainer {
 impl Trainer {
     /// The command of `run`, on one thread.
     pub(crate) fn command(&self, run: &Run) -> Command {
+        let trained = |first: &Run| self.finished(first).map(|finished| finished.outcome.run_dir);
+        self.command_after(
+            run,
+            run.first().map(|first| trained(&first).unwrap_or_else(|| self.dir_of(&first))),
+        )
+    }
+
+    /// The command of `run` after a first run that `first` is the directory of.
+    fn command_after(&self, run: &Run, first: Option<PathBuf>) -> Command {
         let mut command = Command::new(self.binaries.join(run.task.program()));
         command.arg("train");
         let files = self.files.get(run.dataset);
@@ -333,6 +355,9 @@ impl Trainer {
         }
         if let Some(recipe) = run.recipe {
             command.arg("--config").arg(self.workspace.join(recipe));
+        }
+        if let Some(first) = first {
+            command.arg("--weights").arg(first.join("best.safetensors"));
         }
         match run.samples {
             Samples::Originals => {
@@ -400,7 +425,13 @@ impl Trainer {
             out: "reproduce".into(),
             commit: None,
         };
-        process::shell_line(&portable.command(run))
+        let first = run.first().map(|first| portable.dir_of(&first));
+        process::shell_line(&portable.command_after(run, first))
+    }
+
+    /// The directory of a run that is trained for the first time.
+    fn dir_of(&self, run: &Run) -> PathBuf {
+        self.out.join("runs").join(run.name()).join("embedded-1")
     }
 
     /// Trains to the end, and leaves the answer in the run's folder.
@@ -537,6 +568,7 @@ mod tests {
             Run { alpha: 0.5, ..run.clone() },
             Run { norm: Norm::Relative, ..run.clone() },
             Run { recipe: Some("recipes/stad/a.toml"), ..run.clone() },
+            Run { pretraining: Some(30), ..run.clone() },
             Run { mask: Mask::Full, ..run.clone() },
             Run { mask_area: 0.9, ..run.clone() },
             Run { lazy: Lazy::EverySteps(2), ..run.clone() },
