@@ -64,34 +64,40 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let started = Instant::now();
     let scale = if options.quick { Scale::Quick } else { Scale::Full };
     let sets = plan::select(scale, options.only.as_deref())?;
-    let (present, files, skipped) = locate(sets, options.data_root.as_deref());
+    let absolute =
+        |path: &PathBuf| std::path::absolute(path).with_context(|| format!("bad path {}", path.display()));
+    let data_root = options.data_root.as_ref().map(absolute).transpose()?;
+    let (present, files, skipped) = locate(sets, data_root.as_deref());
     if present.is_empty() {
         bail!("nothing to run: {}", skipped.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
     }
 
     let runs = runs_of(&present);
-    refuse_planned(&options.train, runs.iter().any(|run| run.pretraining.is_some()))?;
+    let pretrains = runs.iter().any(|run| run.pretraining.is_some());
+    refuse_planned(&options.train, pretrains)?;
     let jobs = options.jobs.unwrap_or_else(process::cores).max(1);
-    let out =
-        std::path::absolute(&options.out).with_context(|| format!("bad --out {}", options.out.display()))?;
+    let out = absolute(&options.out)?;
+    // Before the runs, during which the checkout may change.
+    let (versions, commit) = (machine::versions()?, machine::commit());
     let trainer = Trainer {
-        binaries: build(&runs, &options.train)?,
+        binaries: build(&runs, &options.train, &out)?,
         workspace: process::workspace_root(),
         files,
         extra: options.train.clone(),
+        pretrains,
         out: out.clone(),
-        commit: machine::commit(),
+        commit,
     };
     let (finished, taken_over) = if options.resume { take_over(&trainer, &runs) } else { Default::default() };
     let results = schedule::run_all(&trainer, runs, finished, jobs);
 
     let report = Report {
         command: own_command(),
-        quick: options.quick,
+        quick: present.iter().any(|set| set.is_quick),
         jobs,
         taken_over,
         seconds: started.elapsed().as_secs_f64(),
-        versions: machine::versions()?,
+        versions,
         machine: machine::describe(),
         sets: present.iter().map(|set| experiment::assemble(set, &results, &trainer)).collect(),
         skipped,
@@ -131,19 +137,23 @@ const PLANNED: [&str; 22] = [
     "--json",
 ];
 
-/// And where runs begin with the weights of others.
-const PLANNED_WEIGHTS: [&str; 2] = ["--weights", "--pretrained"];
+/// Not for runs that begin with the weights of others.
+const WEIGHTS: [&str; 2] = ["--weights", "--pretrained"];
 
 /// Refuses what the plan says: said twice, it would fail each run.
-fn refuse_planned(arguments: &[String], has_weights: bool) -> Result<()> {
-    let flag = |argument: &String| argument.split('=').next().unwrap_or_default().to_owned();
-    let is_planned = |flag: &str| PLANNED.contains(&flag) || has_weights && PLANNED_WEIGHTS.contains(&flag);
-    match arguments.iter().map(flag).find(|flag| is_planned(flag)) {
-        Some(flag) => {
-            bail!("{flag} after `--` is said by the plan; leave it out (so are {})", PLANNED.join(", "))
+fn refuse_planned(arguments: &[String], pretrains: bool) -> Result<()> {
+    for argument in arguments {
+        let flag = argument.split('=').next().unwrap_or_default();
+        if PLANNED.contains(&flag) {
+            bail!("{flag} after `--` is said by the plan; leave it out (so are {})", PLANNED.join(", "));
         }
-        None => Ok(()),
+        if pretrains && WEIGHTS.contains(&flag) {
+            bail!(
+                "{flag} after `--`: these runs begin with weights that the plan trains first; leave it out"
+            );
+        }
     }
+    Ok(())
 }
 
 /// What is trained for `sets`: the runs of their tables, and those that these begin with.
@@ -165,15 +175,22 @@ fn take_over(trainer: &Trainer, runs: &BTreeSet<Run>) -> (Results, TakenOver) {
     (runs.iter().filter_map(take).collect(), taken_over)
 }
 
-/// Builds the programs of `runs` for the device that their further arguments name; returns their folder.
-fn build(runs: &BTreeSet<Run>, arguments: &[String]) -> Result<PathBuf> {
+/// Builds the programs of `runs` for the device that their further arguments name, and copies them to `bin` in `out`, so that
+/// another build does not change them before the last run; returns that folder.
+fn build(runs: &BTreeSet<Run>, arguments: &[String], out: &Path) -> Result<PathBuf> {
     let features = process::features_for(process::device_of(arguments).unwrap_or_default());
-    let mut folder = None;
+    let folder = out.join("bin");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for task in Task::ALL.into_iter().filter(|task| runs.iter().any(|run| run.task == *task)) {
-        let binary = process::build_release(task.program(), features)?;
-        folder = binary.parent().map(Path::to_path_buf);
+        let built = process::build_release(task.program(), features)?;
+        let copy = folder.join(built.file_name().unwrap_or_default());
+        // Renamed into place: a program that runs cannot be written to.
+        let unfinished = folder.join("unfinished");
+        std::fs::copy(&built, &unfinished)
+            .and_then(|_| std::fs::rename(&unfinished, &copy))
+            .with_context(|| format!("cannot copy {} to {}", built.display(), copy.display()))?;
     }
-    folder.context("no run, or no folder of its program")
+    Ok(folder)
 }
 
 /// The sets whose images are there, the files of these, and what is skipped.
@@ -228,7 +245,8 @@ mod tests {
         let said = |said: &[&str]| refuse_planned(&words(said), false);
         let weights = words(&["--weights", "w.pth", "--limit-batches", "1"]);
         assert!(refuse_planned(&weights, false).is_ok());
-        assert!(refuse_planned(&weights, true).is_err());
+        let error = refuse_planned(&weights, true).unwrap_err().to_string();
+        assert!(error.starts_with("--weights after `--`: these runs begin with weights"), "{error}");
         let error = said(&["--batch", "8", "--epochs=1"]).unwrap_err().to_string();
         assert!(error.starts_with("--epochs after `--` is said by the plan; leave it out"), "{error}");
         for flag in ["--norm", "--data", "--label-map", "--test", "--ground-truth", "--json"] {
@@ -246,14 +264,15 @@ mod tests {
             workspace: "checkout".into(),
             files: sets.iter().map(|set| (set.dataset, files.clone())).collect(),
             extra: vec![],
+            pretrains: true,
             out: "out".into(),
             commit: None,
         };
         let given: BTreeSet<String> = runs_of(&sets)
             .iter()
             .flat_map(|run| {
-                let command = trainer.command(run);
-                command.get_args().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>()
+                let command = trainer.command_to_repeat(run);
+                command.split(' ').map(str::to_owned).collect::<Vec<_>>()
             })
             .filter(|word| word.starts_with("--"))
             .collect();

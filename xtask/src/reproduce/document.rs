@@ -109,8 +109,11 @@ fn set_blocks(set: &SetReport) -> Result<Vec<Block>> {
     let mut blocks = vec![
         Block::Heading(2, set.title.clone()),
         Block::Text(format!(
-            "{} epochs; guidance by `--norm {} --alpha {}` unless said otherwise; judged by {}.",
+            "{} epochs{}; guidance by `--norm {} --alpha {}` unless said otherwise; judged by {}.",
             set.epochs,
+            set.pretraining
+                .map(|epochs| format!(" after {epochs} of a small VGG, whose convolutions they begin with"))
+                .unwrap_or_default(),
             set.norm,
             set.alpha,
             set.headline.phrase()
@@ -268,8 +271,10 @@ fn how_to_repeat(report: &Report) -> Vec<Block> {
     made_with.extend(report.versions.iter().map(|version| format!("{} {}", version.name, version.version)));
     let mut commands: Vec<String> = Vec::new();
     for row in report.sets.iter().flat_map(|set| &set.experiments).flat_map(|experiment| &experiment.rows) {
-        if !commands.contains(&row.command) {
-            commands.push(row.command.clone());
+        for command in row.first_command.iter().chain([&row.command]) {
+            if !commands.contains(command) {
+                commands.push(command.clone());
+            }
         }
     }
     let starts =

@@ -42,6 +42,7 @@ pub(crate) fn assemble(set: &SetPlan, results: &Results, trainer: &Trainer) -> S
         alpha: set.alpha,
         norm: set.norm.to_string(),
         epochs: set.epochs,
+        pretraining: set.pretraining,
         experiments: experiments.collect(),
         pictures: pictures(set, results, &trainer.out),
     }
@@ -51,13 +52,14 @@ fn row(plan: &RowPlan, results: &Results, trainer: &Trainer) -> Row {
     let runs: Vec<Run> = plan.runs().collect();
     let finished = runs.iter().filter_map(|run| Some((run.seed, results.outcome(run)?.clone())));
     let (seeds, outcomes): (Vec<u64>, Vec<Outcome>) = finished.unzip();
-    let first = runs.first();
+    let run = runs.first();
     Row {
         label: plan.label.clone(),
         x: plan.x,
         paper: plan.paper,
-        alpha: first.map_or(0.0, |run| run.alpha),
-        command: first.map(|run| trainer.command_to_repeat(run)).unwrap_or_default(),
+        alpha: run.map_or(0.0, |run| run.alpha),
+        first_command: run.and_then(Run::first).map(|first| trainer.command_to_repeat(&first)),
+        command: run.map(|run| trainer.command_to_repeat(run)).unwrap_or_default(),
         planned: runs.len(),
         seeds,
         estimates: estimates(&outcomes),
@@ -187,6 +189,7 @@ mod tests {
             workspace: "".into(),
             files: BTreeMap::new(),
             extra: vec![],
+            pretrains: false,
             out: folder.into(),
             commit: None,
         };
@@ -275,6 +278,7 @@ mod tests {
             workspace,
             files: BTreeMap::new(),
             extra: vec![],
+            pretrains: false,
             out: folder.path().into(),
             commit: None,
         };

@@ -341,6 +341,10 @@ pub(crate) struct SetPlan {
     pub(crate) alpha: f64,
     pub(crate) norm: Norm,
     pub(crate) epochs: usize,
+    /// Epochs of the runs that these begin with.
+    pub(crate) pretraining: Option<usize>,
+    /// Whether its budget is that of a quick look.
+    pub(crate) is_quick: bool,
     /// Whether the masks experiment expects wrong masks above no guidance.
     pub(crate) wrong_masks_help: bool,
     pub(crate) experiments: Vec<(Experiment, Vec<RowPlan>)>,
@@ -380,8 +384,10 @@ pub(crate) fn select(scale: Scale, only: Option<&str>) -> anyhow::Result<Vec<Set
             Experiment::ALL.map(Experiment::name).into_iter().chain(SETS.iter().map(|set| set.dataset));
         bail!("--only {name}: no such experiment or set; there are {}", names.collect::<Vec<_>>().join(", "));
     };
-    let having = SETS.iter().filter(|set| set.experiments.contains(&experiment));
-    Ok(having.map(|set| set.plan(scale, &[experiment], left_out(set))).collect())
+    let having: Vec<&Set> = SETS.iter().filter(|set| set.experiments.contains(&experiment)).collect();
+    // An experiment that is made on such sets alone has been asked for by name, too.
+    let all_left_out = having.iter().all(|set| left_out(set));
+    Ok(having.iter().map(|set| set.plan(scale, &[experiment], left_out(set) && !all_left_out)).collect())
 }
 
 impl Set {
@@ -398,6 +404,8 @@ impl Set {
             alpha: self.alpha,
             norm: self.norm,
             epochs: budget.epochs,
+            pretraining: self.pretraining,
+            is_quick: scale == Scale::Quick && self.quick.is_some(),
             wrong_masks_help: self.wrong_masks_help,
             experiments: experiments.iter().map(|&e| (e, self.rows(e, scale, budget))).collect(),
             images: self.images,
@@ -750,6 +758,8 @@ mod tests {
         assert!(set.len() == 1 && !set[0].left_out, "asked for by name");
         let experiment = select(Scale::Full, Some("mask-size")).unwrap();
         assert!(experiment.len() == 1 && experiment[0].experiments[0].0 == Experiment::MaskSize);
+        let mixes = select(Scale::Full, Some("mixes")).unwrap();
+        assert!(mixes.len() > 1 && mixes.iter().all(|set| !set.left_out), "on no other sets");
         let error = select(Scale::Full, Some("tabel")).err().unwrap().to_string();
         assert!(error.contains("tabel") && error.contains("mask-size") && error.contains("cub"), "{error}");
     }

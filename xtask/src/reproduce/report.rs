@@ -79,6 +79,8 @@ pub(crate) struct SetReport {
     /// What guidance makes small: the flag's value.
     pub(crate) norm: String,
     pub(crate) epochs: usize,
+    /// Epochs of the small VGG whose convolutions the networks begin with.
+    pub(crate) pretraining: Option<usize>,
     pub(crate) experiments: Vec<ExperimentReport>,
     pub(crate) pictures: Vec<Picture>,
 }
@@ -109,6 +111,8 @@ pub(crate) struct Row {
     /// The paper's number, where the set is the paper's.
     pub(crate) paper: Option<f64>,
     pub(crate) alpha: f64,
+    /// The command of the run that it begins with, at the first seed.
+    pub(crate) first_command: Option<String>,
     /// The command that repeats the first seed.
     pub(crate) command: String,
     /// How many seeds were asked for.
@@ -291,6 +295,7 @@ pub(crate) mod made_up {
             x: None,
             paper: None,
             alpha: 0.05,
+            first_command: None,
             command: "target/release/pg-classify train --dataset embedded --seed 0".into(),
             planned: 3,
             seeds: (0..outcomes.len() as u64).collect(),
@@ -380,6 +385,7 @@ pub(crate) mod made_up {
                 alpha: 0.1,
                 norm: "squared-l2".into(),
                 epochs: 12,
+                pretraining: None,
                 experiments: vec![
                     experiment(
                         "table",

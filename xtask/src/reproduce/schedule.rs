@@ -125,13 +125,13 @@ impl Pool {
     }
 
     fn finish(&self, run: Run, result: Result<Outcome, String>) {
+        let error = result.as_ref().err().cloned();
         let mut state = self.lock();
         state.running.retain(|running| *running != run);
-        if let Err(error) = &result {
-            eprintln!("failed: {error}");
-        }
         state.results.finished.insert(run, result);
+        drop(state);
         self.freed.notify_all();
+        error.iter().for_each(|error| eprintln!("failed: {error}"));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -174,7 +174,8 @@ echo "{\"test_top1\":0.$2,\"epochs\":1,\"seconds\":1,\"run_dir\":\"x\"}"
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
         let (binaries, workspace) = (folder.into(), folder.into());
         let commit = Some("abc".into());
-        Trainer { binaries, workspace, files: BTreeMap::new(), extra: vec![], out: folder.into(), commit }
+        let (files, extra, pretrains) = (BTreeMap::new(), vec![], true);
+        Trainer { binaries, workspace, files, extra, pretrains, out: folder.into(), commit }
     }
 
     #[cfg(unix)]
@@ -225,27 +226,40 @@ echo "{\"test_top1\":0.$2,\"epochs\":1,\"seconds\":1,\"run_dir\":\"x\"}"
     fn what_begins_with_the_weights_of_another_run_comes_after_it() {
         let folder = tempfile::tempdir().unwrap();
         let trainer = stand_in(folder.path());
-        // One program answers with its own weights, after a while; the second run starts only where they are named.
+        // The first runs take a while, and that of seed 3 fails.
         let script = r#"#!/bin/sh
 case "$*" in
-*--weights*moved/best.safetensors*) answer='"test_v2":0.5' ;;
+*--weights*seed$SEED/moved/best.safetensors*) answer='"test_v2":0.5' ;;
 *--weights*) echo "other weights: $*" >&2; exit 1 ;;
+*"--seed 3 "*) echo "no memory" >&2; exit 1 ;;
 *) sleep 0.2; answer='"test_v2":0.25' ;;
 esac
 echo "{$answer,\"epochs\":1,\"seconds\":1,\"run_dir\":\"moved\"}"
 "#;
-        std::fs::write(folder.path().join("pg-classify"), script).unwrap();
+        let seed = "#!/bin/sh\nSEED=$(echo \"$*\" | sed 's/.*--seed \\([0-9]*\\).*/\\1/')";
+        std::fs::write(folder.path().join("pg-classify"), script.replacen("#!/bin/sh", seed, 1)).unwrap();
         std::fs::rename(folder.path().join("pg-classify"), folder.path().join("pg-wsol")).unwrap();
         let of =
             |seed| Run { pretraining: Some(3), ..Run::mixes("localization-sat", Synth::Cut, 0.0, 1, seed) };
-        let runs: BTreeSet<Run> =
-            [of(1), of(2)].into_iter().flat_map(|run| [run.first(), Some(run)]).flatten().collect();
+        let first = |seed| of(seed).first().unwrap();
+        let runs: BTreeSet<Run> = (1..=3).flat_map(|seed| [first(seed), of(seed)]).collect();
         let results = run_all(&trainer, runs, Results::default(), 4);
-        assert!(results.failures().is_empty(), "{}", results.failures()[0].error);
         for seed in [1, 2] {
-            let v2 = |run: &Run| results.outcome(run).unwrap().test_v2;
-            assert_eq!((v2(&of(seed).first().unwrap()), v2(&of(seed))), (Some(0.25), Some(0.5)));
+            let v2 = |run: &Run| results.outcome(run).and_then(|outcome| outcome.test_v2);
+            assert_eq!((v2(&first(seed)), v2(&of(seed))), (Some(0.25), Some(0.5)));
         }
+        let failures = results.failures();
+        assert_eq!(failures.len(), 2);
+        let after = failures.iter().find(|failure| failure.run == of(3).name()).unwrap();
+        assert!(after.error.contains("which has not ended well"), "{}", after.error);
+
+        // What began with weights that are gone is trained again.
+        assert!(trainer.finished(&of(1)).is_some());
+        let path = folder.path().join("runs").join(first(1).name()).join("outcome.json");
+        let outcome = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, outcome.replace("moved", "anew")).unwrap();
+        assert!(trainer.finished(&first(1)).is_some());
+        assert!(trainer.finished(&of(1)).is_none());
     }
 
     #[test]

@@ -289,6 +289,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Finished {
     /// As [`Trainer::command_to_repeat`] has it.
     command: String,
+    /// Name of the directory of the run that it began with.
+    first: Option<String>,
     /// Of the program.
     pub(crate) commit: Option<String>,
     pub(crate) outcome: Outcome,
@@ -304,6 +306,8 @@ pub(crate) const CLIPS: [(&str, &str); 4] = [
 
 /// Settings of edits, which a run without them refuses.
 const OF_EDITS: [&str; 4] = ["--difference", "--otsu", "--min-separability", "--guide-originals"];
+/// Settings of a SAT, which the run that it begins with refuses.
+const OF_SAT: [&str; 2] = ["--area", "--freeze"];
 
 /// Starts runs.
 pub(crate) struct Trainer {
@@ -315,6 +319,8 @@ pub(crate) struct Trainer {
     pub(crate) files: BTreeMap<&'static str, Files>,
     /// Further arguments of every run.
     pub(crate) extra: Vec<String>,
+    /// Whether some runs begin with others.
+    pub(crate) pretrains: bool,
     /// The report's folder; runs go to `runs/` in it.
     pub(crate) out: PathBuf,
     /// The commit that the binaries were built from.
@@ -322,17 +328,8 @@ pub(crate) struct Trainer {
 }
 
 impl Trainer {
-    /// The command of `run`, on one thread.
-    pub(crate) fn command(&self, run: &Run) -> Command {
-        let trained = |first: &Run| self.finished(first).map(|finished| finished.outcome.run_dir);
-        self.command_after(
-            run,
-            run.first().map(|first| trained(&first).unwrap_or_else(|| self.dir_of(&first))),
-        )
-    }
-
-    /// The command of `run` after a first run that `first` is the directory of.
-    fn command_after(&self, run: &Run, first: Option<PathBuf>) -> Command {
+    /// The command of `run`, on one thread; `first` is the directory of the run that it begins with.
+    fn command(&self, run: &Run, first: Option<&Path>) -> Command {
         let mut command = Command::new(self.binaries.join(run.task.program()));
         command.arg("train");
         let files = self.files.get(run.dataset);
@@ -397,20 +394,24 @@ impl Trainer {
             "1",
         ]);
         command.args(self.extra_of(run));
-        command.arg("--out").arg(self.out.join("runs").join(run.name())).arg("--json");
+        command.arg("--out").arg(self.folder_of(run)).arg("--json");
         command
     }
 
-    /// The further arguments, without those about edits where there are none: on originals alone, with mixes, and on
-    /// Decoy-MNIST, whose patches are drawn.
+    /// The further arguments, without those that do not fit the run: about edits where there are none (on originals alone, with
+    /// mixes, and on Decoy-MNIST, whose patches are drawn), and about a SAT in the run that it begins with.
     fn extra_of(&self, run: &Run) -> Vec<&String> {
-        let mut of_edits = false;
+        let has_edits = run.samples == Samples::Edits && run.dataset != "decoy-mnist";
+        let comes_first = self.pretrains && run.pretraining.is_none();
+        let mut fits_flag = true;
         let mut fits = |word: &str| {
             // What follows a flag is its value.
             if word.starts_with("--") {
-                of_edits = OF_EDITS.contains(&word.split('=').next().unwrap_or_default());
+                let flag = word.split('=').next().unwrap_or_default();
+                fits_flag =
+                    (has_edits || !OF_EDITS.contains(&flag)) && !(comes_first && OF_SAT.contains(&flag));
             }
-            !of_edits || (run.samples == Samples::Edits && run.dataset != "decoy-mnist")
+            fits_flag
         };
         self.extra.iter().filter(|word| fits(word)).collect()
     }
@@ -422,27 +423,30 @@ impl Trainer {
             workspace: PathBuf::new(),
             files: self.files.clone(),
             extra: self.extra.clone(),
+            pretrains: self.pretrains,
             out: "reproduce".into(),
             commit: None,
         };
-        let first = run.first().map(|first| portable.dir_of(&first));
-        process::shell_line(&portable.command_after(run, first))
-    }
-
-    /// The directory of a run that is trained for the first time.
-    fn dir_of(&self, run: &Run) -> PathBuf {
-        self.out.join("runs").join(run.name()).join("embedded-1")
+        // Where it is trained for the first time.
+        let first = run.first().map(|first| portable.folder_of(&first).join("embedded-1"));
+        process::shell_line(&portable.command(run, first.as_deref()))
     }
 
     /// Trains to the end, and leaves the answer in the run's folder.
     pub(crate) fn train(&self, run: &Run) -> Result<Outcome> {
-        let stdout = process::stdout_of(&mut self.command(run))?;
+        let first = self.dir_of_first(run)?;
+        let mut command = self.command(run, first.as_deref());
+        let stdout = process::stdout_of(&mut command)?;
         let line = process::last_line(&stdout);
         let outcome: Outcome = serde_json::from_str(line).with_context(|| {
-            format!("`{}` ended with no result but with: {line}", process::shell_line(&self.command(run)))
+            format!("`{}` ended with no result but with: {line}", process::shell_line(&command))
         })?;
-        let finished =
-            Finished { command: self.command_to_repeat(run), commit: self.commit.clone(), outcome };
+        let finished = Finished {
+            command: self.command_to_repeat(run),
+            first: first.as_deref().and_then(last_name),
+            commit: self.commit.clone(),
+            outcome,
+        };
         let path = self.finished_path(run);
         std::fs::create_dir_all(path.parent().unwrap_or(&self.out))
             .with_context(|| format!("cannot create the folder of {}", path.display()))?;
@@ -450,11 +454,30 @@ impl Trainer {
         Ok(finished.outcome)
     }
 
-    /// What an earlier call left of the run, if it had the same arguments.
+    /// The directory of the run that `run` begins with.
+    fn dir_of_first(&self, run: &Run) -> Result<Option<PathBuf>> {
+        let Some(first) = run.first() else { return Ok(None) };
+        let missing = || {
+            format!("{} begins with the weights of {}, which has not ended well", run.name(), first.name())
+        };
+        Ok(Some(self.finished(&first).with_context(missing)?.outcome.run_dir))
+    }
+
+    /// What an earlier call left of the run, if it had the same arguments and began with the same weights.
     pub(crate) fn finished(&self, run: &Run) -> Option<Finished> {
         let text = std::fs::read_to_string(self.finished_path(run)).ok()?;
-        let finished: Finished = serde_json::from_str(&text).ok()?;
-        (finished.command == self.command_to_repeat(run)).then_some(finished)
+        let mut finished: Finished = serde_json::from_str(&text).ok()?;
+        let first = self.dir_of_first(run).ok()?;
+        if finished.command != self.command_to_repeat(run)
+            || finished.first != first.as_deref().and_then(last_name)
+        {
+            return None;
+        }
+        // The folder may have been moved since.
+        if let Some(name) = last_name(&finished.outcome.run_dir) {
+            finished.outcome.run_dir = self.folder_of(run).join(name);
+        }
+        Some(finished)
     }
 
     /// Removes what [`Self::finished`] would find.
@@ -464,8 +487,16 @@ impl Trainer {
     }
 
     fn finished_path(&self, run: &Run) -> PathBuf {
-        self.out.join("runs").join(run.name()).join("outcome.json")
+        self.folder_of(run).join("outcome.json")
     }
+
+    fn folder_of(&self, run: &Run) -> PathBuf {
+        self.out.join("runs").join(run.name())
+    }
+}
+
+fn last_name(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]
@@ -483,6 +514,7 @@ mod tests {
                 ("cub-localization", Files { metadata: Some("cub/metadata".into()), ..files("cub/images") }),
             ]),
             extra: vec!["--batch".into(), "32".into()],
+            pretrains: false,
             out: "out".into(),
             commit: None,
         }
@@ -498,10 +530,10 @@ mod tests {
              --out reproduce/runs/decoy-mnist-edits-alpha0.05-random-area0.7-epochs12-seed3 --json"
         );
         for (lazy, flag) in [(Lazy::EverySteps(2), "--every 2 "), (Lazy::Fraction(0.5), "--fraction 0.5 ")] {
-            let line = process::shell_line(&trainer("x").command(&Run { lazy, ..run.clone() }));
+            let line = process::shell_line(&trainer("x").command(&Run { lazy, ..run.clone() }, None));
             assert!(line.contains(flag), "{line}");
         }
-        let baseline = process::shell_line(&trainer("x").command(&Run::baseline("cub", 1, 0)));
+        let baseline = process::shell_line(&trainer("x").command(&Run::baseline("cub", 1, 0), None));
         assert!(
             baseline.contains("--no-edits --alpha 0 ")
                 && !baseline.contains("--mask-area")
@@ -525,14 +557,14 @@ mod tests {
             line.contains("--mask true --norm relative --epochs") && line.contains("alpha0.05-relative-true")
         );
         let alone = Run { samples: Samples::Originals, recipe: Some("recipes/wsol/cub.toml"), ..run };
-        let line = process::shell_line(&trainer("x").command(&alone));
+        let line = process::shell_line(&trainer("x").command(&alone, None));
         assert!(line.contains("--config checkout/recipes/wsol/cub.toml"), "{line}");
         assert!(!line.contains("--synth") && !line.contains("--no-edits"), "{line}");
     }
 
     #[test]
     fn a_manifest_goes_to_the_runs_with_edits_alone() {
-        let line = |run: &Run| process::shell_line(&trainer("x").command(run));
+        let line = |run: &Run| process::shell_line(&trainer("x").command(run, None));
         let edits = line(&Run::edits("waterbirds-alia", 1, 0));
         assert!(edits.contains("--data-root birds --edits birds/edits.csv --alpha 0 "), "{edits}");
         let originals = line(&Run::baseline("waterbirds-alia", 1, 0));
@@ -545,11 +577,25 @@ mod tests {
             ["--difference", "luma", "--batch", "8", "--otsu=float", "--guide-originals", "--lr", "1"];
         let extra = words.map(str::to_owned).to_vec();
         let trainer = Trainer { extra, ..trainer("x") };
-        let line = |run: &Run| process::shell_line(&trainer.command(run));
+        let line = |run: &Run| process::shell_line(&trainer.command(run, None));
         let edits = line(&Run::edits("cub", 1, 0));
         assert!(edits.contains(&format!("--threads 1 {} --out", words.join(" "))), "{edits}");
         let originals = line(&Run::baseline("cub", 1, 0));
         assert!(originals.contains("--threads 1 --batch 8 --lr 1 --out"), "{originals}");
+    }
+
+    #[test]
+    fn settings_of_a_sat_do_not_go_to_the_run_it_begins_with() {
+        let extra = ["--area", "0.2", "--batch", "8", "--freeze=a,b"].map(str::to_owned).to_vec();
+        let trainer = Trainer { extra, pretrains: true, ..trainer("x") };
+        let sat = Run { pretraining: Some(3), ..Run::mixes("localization-sat", Synth::Cut, 0.0, 1, 2) };
+        let first = trainer.command_to_repeat(&sat.first().unwrap());
+        assert!(first.contains("--threads 1 --batch 8 --out"), "{first}");
+        let sat = trainer.command_to_repeat(&sat);
+        assert!(sat.contains("--area 0.2 --batch 8 --freeze=a,b --out"), "{sat}");
+        let weights =
+            "--weights reproduce/runs/localization-originals-alpha0-true-area1-epochs3-seed2/embedded-1/best";
+        assert!(sat.contains(weights), "{sat}");
     }
 
     #[test]
