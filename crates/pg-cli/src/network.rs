@@ -125,7 +125,7 @@ impl NetworkConfig {
     /// Large networks learn little from scratch on what is usually at hand: says so, and which to take instead.
     pub fn warn_of_random_weights(&self, small: &str) {
         let large = ["resnet", "vgg", "sat"].iter().any(|family| self.model.starts_with(family));
-        if large && self.model != "sat-mini" && self.weights.is_none() && !self.pretrained {
+        if large && self.weights.is_none() && !self.pretrained {
             tracing::warn!(
                 "{} starts from random weights; give --weights, or a small model ({small})",
                 self.model

@@ -44,7 +44,7 @@ pub struct AtThreshold {
 pub struct BoxAccuracy {
     /// Number of images.
     pub images: u64,
-    /// Images whose largest contour's box overlaps by one half at least: MaxBoxAcc, or GT-known Loc.
+    /// Images whose largest contour's box (of DA-WSOL any contour's) overlaps by one half at least: MaxBoxAcc, or GT-known Loc.
     pub max_box_acc: AtThreshold,
     /// Images of which any contour's box overlaps by each of [`DELTAS`].
     pub by_delta: [AtThreshold; 3],
@@ -156,14 +156,14 @@ impl BoxCounts {
         };
         BoxAccuracy {
             images: self.images,
-            max_box_acc: at(&self.largest[HALF], &other.largest[HALF]),
+            max_box_acc: at(self.localised(), other.localised()),
             by_delta: std::array::from_fn(|delta| at(&self.any[delta], &other.any[delta])),
             top1_loc: guessed(&self.top1, &other.top1),
             top5_loc: guessed(&self.top5, &other.top5),
         }
     }
 
-    /// What Top-1 and Top-5 count, whatever the class.
+    /// What MaxBoxAcc counts, and whatever the class Top-1 and Top-5.
     fn localised(&self) -> &[u64] {
         if self.convention.any_contour_counts() { &self.any[HALF] } else { &self.largest[HALF] }
     }

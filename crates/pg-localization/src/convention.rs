@@ -14,7 +14,7 @@ pub enum Convention {
     /// clovaai/wsolevaluation: bytes above the integer part of threshold times maximum; the box of the largest contour,
     /// or of all contours, one pixel too wide; the best threshold for each overlap.
     WsolEvaluation,
-    /// zh460045050/DA-WSOL: as wsolevaluation; Top-1 and Top-5 with all contours and thresholds of their own.
+    /// zh460045050/DA-WSOL: as wsolevaluation; GT-known Loc, Top-1 and Top-5 with all contours, too.
     DaWsol,
     /// wpy1999/SAT: scores above the threshold, the region of most pixels, the central crop of the image; one threshold
     /// for all numbers.
@@ -44,7 +44,7 @@ impl Convention {
         matches!(self, Self::Sat | Self::TsCam)
     }
 
-    /// Whether Top-1 and Top-5 count a match by any contour, not only the largest.
+    /// Whether GT-known Loc, Top-1 and Top-5 count a match by any contour, not only the largest.
     pub fn any_contour_counts(self) -> bool {
         self == Self::DaWsol
     }

@@ -47,13 +47,13 @@ pub enum EvaluationError {
     #[error(transparent)]
     Mask(#[from] MaskError),
     /// Its map is not as large as the others.
-    #[error("{}: {} x {} pixels, but the maps before have {} x {}", path.display(), found.0, found.1, expected.0, expected.1)]
+    #[error("{}: {} x {} pixels, but the others have {} x {}", path.display(), found.0, found.1, expected.0, expected.1)]
     Size {
         /// The map.
         path: PathBuf,
         /// Its (width, height).
         found: (u32, u32),
-        /// Those of the first map.
+        /// Those of the others.
         expected: (u32, u32),
     },
 }
@@ -67,6 +67,8 @@ pub struct Counts<C> {
     pub measured: usize,
     /// How many of them have no score above zero (of a map that was constant, say), and so show nothing.
     pub blank: usize,
+    /// (width, height) of the maps, if there is one.
+    pub size: Option<(u32, u32)>,
     /// Why the others could not be, in the order of the images; empty unless told to keep going.
     pub skipped: Vec<EvaluationError>,
 }
@@ -130,7 +132,7 @@ fn count<C: Send>(
     merged: impl Fn(C, C) -> C + Sync,
 ) -> Result<Counts<C>, EvaluationError> {
     let expected = first_size(images, files, keep_going)?;
-    let none = || Counts { counts: empty(), measured: 0, blank: 0, skipped: Vec::new() };
+    let none = || Counts { counts: empty(), measured: 0, blank: 0, size: expected, skipped: Vec::new() };
     let measure = |counts: &mut C, index: usize| {
         let (map, path) = files.read(&images[index].id)?;
         match expected {
@@ -165,7 +167,7 @@ fn count<C: Send>(
             let mut skipped = a.skipped;
             skipped.append(&mut b.skipped);
             let (measured, blank) = (a.measured + b.measured, a.blank + b.blank);
-            Ok(Counts { counts: merged(a.counts, b.counts), measured, blank, skipped })
+            Ok(Counts { counts: merged(a.counts, b.counts), measured, blank, size: expected, skipped })
         }
         (Err(a), Err(b)) => Err(if a.0 < b.0 { a } else { b }),
         (Err(failure), _) | (_, Err(failure)) => Err(failure),
@@ -178,15 +180,21 @@ fn count<C: Send>(
 /// An image's position and what is wrong with it.
 type Failure = (usize, EvaluationError);
 
-/// How large all maps have to be: as the first, or when keeping going as the first that can be read.
+/// Maps whose sizes tell that of all.
+const SIZED: usize = 15;
+
+/// How large all maps have to be: as the first, or when keeping going as most of the first that can be read.
 fn first_size(
     images: &[ImageInfo],
     files: &ScoreFiles,
     keep_going: bool,
 ) -> Result<Option<(u32, u32)>, EvaluationError> {
     let mut maps = images.iter().map(|image| files.read(&image.id));
-    if keep_going {
-        return Ok(maps.find_map(Result::ok).map(|(map, _)| map.size()));
+    if !keep_going {
+        return Ok(maps.next().transpose()?.map(|(map, _)| map.size()));
     }
-    Ok(maps.next().transpose()?.map(|(map, _)| map.size()))
+    let sizes: Vec<(u32, u32)> = maps.flatten().take(SIZED).map(|(map, _)| map.size()).collect();
+    let shared = |size: &(u32, u32)| sizes.iter().filter(|other| *other == size).count();
+    // Of equally many the first.
+    Ok(sizes.iter().rev().max_by_key(|size| shared(size)).copied())
 }

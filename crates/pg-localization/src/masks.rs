@@ -38,10 +38,17 @@ pub fn pixels(
 }
 
 fn read(path: &Path, (width, height): (u32, u32)) -> Result<Vec<bool>, MaskError> {
-    let malformed = |reason: String| MaskError { path: path.to_owned(), reason };
+    // Decoders' messages may have several lines.
+    let malformed = |reason: String| MaskError {
+        path: path.to_owned(),
+        reason: reason.split_whitespace().collect::<Vec<_>>().join(" "),
+    };
     let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
     let image = reader.map_err(|error| malformed(error.to_string()))?.decode();
     let image = image.map_err(|error| malformed(error.to_string()))?.into_luma8();
+    if image.is_empty() {
+        return Err(malformed("an image without a pixel".to_owned()));
+    }
     let from = |at: u32, of: u32, size: u32| {
         ((f64::from(at) * f64::from(size) / f64::from(of)) as u32).min(size - 1)
     };

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use crate::bounding_box::BoundingBox;
@@ -160,7 +160,7 @@ impl Metadata {
         let order = positions(&ids)?;
         let labels = labels(&Lines::read(folder.join("class_labels.txt"))?, &ids, &order)?;
         let localization = Lines::read(folder.join("localization.txt"))?;
-        let objects = if localization.hold_masks() {
+        let objects = if localization.hold_masks(&order) {
             masks(&localization, &ids, &order)?
         } else {
             let sizes = sizes(&Lines::read(folder.join("image_sizes.txt"))?, &ids, &order)?;
@@ -190,6 +190,11 @@ type Positions<'a> = HashMap<&'a str, usize>;
 fn positions(ids: &Lines) -> Result<Positions<'_>, MetadataError> {
     let mut order = HashMap::new();
     for (line, id) in ids.lines() {
+        // What is written for an image must not end up outside the folder it is for.
+        let is_inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        if !Path::new(id).components().all(is_inside) {
+            return Err(ids.malformed(line, id, "a path relative to the data root, without `..`"));
+        }
         if order.insert(id, order.len()).is_some() {
             return Err(MetadataError::Twice { path: ids.path.clone(), line, id: id.to_owned() });
         }
@@ -223,10 +228,15 @@ impl Lines {
         (1..).zip(self.text.lines()).filter(|(_, line)| !line.trim().is_empty())
     }
 
-    /// Whether the lines name masks: they end with a path, or nothing, and boxes with a number.
-    fn hold_masks(&self) -> bool {
-        let last = self.lines().next().and_then(|(_, line)| line.rsplit(',').next());
-        last.is_some_and(|field| field.trim().parse::<f64>().is_err())
+    /// Whether the lines name masks. Boxes are numbers, even if one is missing or misspelt.
+    fn hold_masks(&self, order: &Positions<'_>) -> bool {
+        let Some((_, line)) = self.lines().next() else { return false };
+        let is_number = |field: &str| field.trim().parse::<f64>().is_ok();
+        match mask_fields(line, order) {
+            Some((_, mask, ignore)) => !mask.split(',').chain([ignore]).any(is_number),
+            // Of no listed image: a line of boxes has more fields.
+            None => line.split(',').count() < 5 && !line.rsplit(',').next().is_some_and(is_number),
+        }
     }
 
     fn malformed(&self, line: usize, text: &str, expected: &'static str) -> MetadataError {

@@ -1,7 +1,9 @@
 //! What the reference evaluators give, number for number.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use pg_localization::{BoundingBox, BoxCounts, Convention, Metadata, Object, Protocol, ScoreMap, overlaps};
+use pg_localization::{
+    BoundingBox, BoxCounts, Convention, Metadata, Object, Protocol, Ranked, ScoreMap, overlaps,
+};
 use rayon::prelude::*;
 
 /// The tests' maps come with the boxes that are predicted, which overlap themselves wholly.
@@ -119,6 +121,24 @@ fn conventions_disagree_as_their_sources_do() {
     assert_eq!(of(Convention::WsolEvaluation, block), 1.0);
     assert_eq!(of(Convention::TsCam, block), 1.0);
     assert_eq!(of(Convention::Sat, line), 1.0);
+}
+
+/// Two images; of the first the largest contour misses at the lower threshold, and it alone is classified rightly.
+#[test]
+fn conventions_choose_thresholds_as_their_sources_do() {
+    let numbers = |convention| {
+        let mut counts = BoxCounts::new(convention, &[0.2, 0.6]);
+        for (largest, any, top1) in [([0.4, 0.6], [0.6, 0.6], true), ([0.6, 0.2], [0.6, 0.2], false)] {
+            let overlaps = pg_localization::Overlaps { largest: largest.to_vec(), any: any.to_vec() };
+            counts.add(&overlaps, Some(Ranked { top1, top5: None }));
+        }
+        let best = counts.best();
+        [best.max_box_acc, best.top1_loc.unwrap()].map(|at| (at.percent, at.threshold))
+    };
+    assert_eq!(numbers(Convention::WsolEvaluation), [(50.0, 0.2), (50.0, 0.6)]);
+    assert_eq!(numbers(Convention::DaWsol), [(100.0, 0.2), (50.0, 0.2)]);
+    assert_eq!(numbers(Convention::TsCam), [(50.0, 0.2), (0.0, 0.2)]);
+    assert_eq!(numbers(Convention::Sat), [(50.0, 0.6), (50.0, 0.6)]);
 }
 
 #[test]

@@ -155,9 +155,9 @@ impl Model {
         Ok(())
     }
 
-    /// Takes over pretrained weights: those of the same network, whose head may differ, or for a SAT with convolutions before its
-    /// tokens those of a VGG with the same convolutions (of `small-vgg-gap` for `sat-mini`). What the file has nothing for stays as
-    /// it is.
+    /// Takes over pretrained weights: those of the same network, or for a SAT with convolutions before its tokens those of a VGG
+    /// with the same convolutions (of `small-vgg-gap` for `sat-mini`). The head, which may be of other classes, stays as it is, as
+    /// do a spatial token that the weights lack, and all of a SAT behind a VGG's convolutions.
     ///
     /// # Errors
     /// As [`Params::load`].
@@ -168,9 +168,16 @@ impl Model {
         let is_vgg = tensors.keys().any(|name| name.starts_with(VGG_TRUNK));
         if is_vgg && self.spec.vit.is_some_and(|vit| vit.conv_stem) {
             let backbone = tensors.iter().filter_map(trunk).collect();
-            return self.params.load_where(&backbone, |name| name.starts_with(BACKBONE));
+            let loaded = self.params.load_where(&backbone, |name| name.starts_with(BACKBONE));
+            return loaded.map_err(|error| match error {
+                Error::Mismatch(mismatch) => Error::Mismatch(mismatch.renamed(BACKBONE, VGG_TRUNK)),
+                error => error,
+            });
         }
-        self.params.load_but(tensors, self.spec.head())
+        // A DeiT has no spatial token, but another SAT's is worth as much as its blocks.
+        let is_kept = |part: &&str| !(part.starts_with("loc_") && tensors.contains_key(*part));
+        let keep: Vec<&str> = self.spec.head().iter().copied().filter(is_kept).collect();
+        self.params.load_but(tensors, &keep)
     }
 
     /// Whether a training step computes a ResNet's blocks again for each of their derivatives instead of keeping their

@@ -21,6 +21,17 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
+    /// The same of names whose prefix `from` is called `to`.
+    pub(crate) fn renamed(mut self, from: &str, to: &str) -> Self {
+        let names = self.missing.iter_mut().chain(&mut self.unexpected);
+        for name in names.chain(self.shapes.iter_mut().map(|(name, ..)| name)) {
+            if let Some(rest) = name.strip_prefix(from) {
+                *name = format!("{to}{rest}");
+            }
+        }
+        self
+    }
+
     /// Whether everything fits.
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.shapes.is_empty()

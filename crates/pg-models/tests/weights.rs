@@ -312,12 +312,26 @@ fn a_spatial_token_takes_over_the_convolutions_of_a_vgg() {
 
     weights.remove("features.0.weight");
     let message = sat.load_pretrained(&weights).unwrap_err().to_string();
-    assert_eq!(message, "weights do not fit the model: missing: patch_embed.backbone.0.weight");
+    assert_eq!(message, "weights do not fit the model: missing: features.0.weight");
     // A transformer of patches has no place for them.
     let patches = ModelSpec { size: 16, ..ModelSpec::new("sat-tiny", 5) };
     let patches = Model::new(patches, Seed(1), DType::F32, &Device::Cpu).unwrap();
     let message = patches.load_pretrained(&weights).unwrap_err().to_string();
     assert!(message.contains("unexpected: conv6.bias, conv6.weight"), "{message}");
+}
+
+#[test]
+fn a_spatial_token_comes_with_its_blocks() {
+    let (theirs, ours) = (model("sat-mini", 3, 0), model("sat-mini", 5, 1));
+    let before = copies(ours.params());
+    let mut weights = copies(theirs.params());
+    ours.load_pretrained(&weights).unwrap();
+    for (name, tensor) in &ours.params().tensors() {
+        let expected = if name.starts_with("head.") { &before[name] } else { &weights[name] };
+        assert_eq!(numbers(tensor), numbers(expected), "{name}");
+    }
+    weights.retain(|name, _| !name.starts_with("loc_"));
+    model("sat-mini", 5, 1).load_pretrained(&weights).unwrap();
 }
 
 #[test]

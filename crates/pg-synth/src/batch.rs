@@ -94,11 +94,11 @@ pub struct Synthetic<P> {
     pub provenance: P,
     /// Class of source A.
     pub label_a: Vec<u32>,
-    /// Class of source B; that of A where nothing was mixed in.
+    /// Class of source B, even where a draw left nothing of it; that of A in a batch that is not mixed.
     pub label_b: Vec<u32>,
     /// Share of source A in [0, 1]; the mean of the sample's mask unless a variant says otherwise.
     pub lam: Vec<f32>,
-    /// Index of source B in the batch; the sample's own where nothing was mixed in.
+    /// Index of source B in the batch; the sample's own in a batch that is not mixed.
     pub partner: Vec<usize>,
 }
 

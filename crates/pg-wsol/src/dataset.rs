@@ -130,6 +130,23 @@ impl Dataset {
         Ok(())
     }
 
+    /// Whether every mask under `root` is there that the lists in `metadata` name.
+    ///
+    /// # Errors
+    /// [`WsolError::NoMask`].
+    pub fn check_masks(&self, root: &Path, metadata: &Path) -> Result<(), WsolError> {
+        for (split, examples) in [("val", &self.val), ("test", &self.test)] {
+            for example in examples {
+                let Some(Object::Masks { masks, ignore }) = &example.object else { continue };
+                if let Some(missing) = masks.iter().chain(ignore).find(|mask| !root.join(mask).is_file()) {
+                    let list = metadata.join(split).join("localization.txt");
+                    return Err(WsolError::NoMask { path: root.join(missing), list });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What a run is not resumed without.
     pub fn fingerprint(&self) -> Fingerprint {
         let of = |examples: &[Example]| -> Vec<Vec<u8>> {

@@ -11,7 +11,7 @@ pub enum WsolError {
     /// The embedded set cannot be drawn.
     #[error("embedded set: {0}")]
     Spec(#[from] pg_embedded::SpecError),
-    /// A training image has a class that no image of another split can be measured with, or the other way round.
+    /// An image of another split has a class that no training image has.
     #[error("{}: class {label}, but the training images have the classes 0 to {greatest}; check class_labels.txt", path.display())]
     UnknownClass {
         /// The list.
@@ -37,6 +37,14 @@ pub enum WsolError {
         /// The list.
         list: PathBuf,
     },
+    /// A listed mask is not there.
+    #[error("{}: no such file, but {} lists it; check --masks", path.display(), list.display())]
+    NoMask {
+        /// The mask.
+        path: PathBuf,
+        /// The list.
+        list: PathBuf,
+    },
     /// A mask cannot be read.
     #[error(transparent)]
     Mask(#[from] pg_localization::MaskError),
@@ -56,6 +64,11 @@ pub enum WsolError {
         /// The image.
         id: String,
     },
+    /// The network's gradient, which PuzzleMix asks for, is no number.
+    #[error(
+        "the network's input gradient is not finite; train with a lower learning rate or alpha, or clip the gradient"
+    )]
+    Diverged,
     /// An image cannot be decoded.
     #[error(transparent)]
     Image(#[from] pg_tasks::decode::ImageError),

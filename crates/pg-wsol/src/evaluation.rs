@@ -20,6 +20,7 @@ use rayon::prelude::*;
 
 use crate::dataset::Example;
 use crate::error::WsolError;
+use crate::predictions::ranked;
 use crate::settings::MapName;
 
 /// Images measured at once.
@@ -40,7 +41,7 @@ pub struct Evaluator {
     pub normalise: Normalise,
     /// What maps are made from.
     pub map: MapName,
-    /// What to do with an image that cannot be decoded.
+    /// What to do with an image or a mask that cannot be decoded.
     pub on_corrupt: OnCorrupt,
     /// Folder of the masks, where examples have masks.
     pub masks: Option<PathBuf>,
@@ -79,9 +80,7 @@ pub struct Measured {
 impl Located<'_> {
     /// Whether its class is the first guess, and among five.
     pub fn ranked(&self) -> Ranked {
-        let label = self.example.label;
-        let top5 = (self.guesses.len() == 5).then(|| self.guesses.contains(&label));
-        Ranked { top1: self.guesses.first() == Some(&label), top5 }
+        ranked(&self.guesses, self.example.label)
     }
 }
 
@@ -89,6 +88,11 @@ impl Measured {
     /// Share of images classified rightly, in [0, 1].
     pub fn top1(&self) -> f64 {
         self.correct as f64 / self.images.max(1) as f64
+    }
+
+    /// What maps are judged by, in [0, 1]: MaxBoxAccV2, or without boxes PxAP.
+    pub fn localised(&self) -> f64 {
+        if self.boxes.is_some() { self.v2() } else { self.pxap() }
     }
 
     /// MaxBoxAccV2 in [0, 1]; NaN without boxes.
@@ -124,7 +128,13 @@ impl Evaluator {
                 if let (Some(Object::Masks { masks, ignore }), Some(root)) =
                     (&one.example.object, &self.masks)
                 {
-                    let truth = pixels(root, masks, ignore.as_deref(), one.map.size())?;
+                    let truth = match pixels(root, masks, ignore.as_deref(), one.map.size()) {
+                        Err(error) if self.on_corrupt == OnCorrupt::Skip => {
+                            tracing::warn!("skipped: {error}");
+                            continue;
+                        }
+                        truth => truth?,
+                    };
                     measured
                         .pixels
                         .get_or_insert_with(|| PixelCounts::new(&thresholds))
@@ -214,7 +224,8 @@ impl Evaluator {
         let (mut own, mut other) = (0.0, 0.0);
         let mut rng = Seed(0).stream("leak", &[]);
         // Lists are often sorted by class: spread, then every other batch-th, so that a batch has many classes.
-        let most = self.limit_batches.map_or(LEAK_IMAGES, |limit| LEAK_IMAGES.min(limit * BATCH));
+        let most =
+            self.limit_batches.map_or(LEAK_IMAGES, |limit| LEAK_IMAGES.min(limit.saturating_mul(BATCH)));
         let chosen: Vec<&Example> = spread(examples, most).collect();
         let batches = chosen.len().div_ceil(BATCH).max(1);
         for first in 0..batches {

@@ -20,6 +20,7 @@
 pub mod dataset;
 mod error;
 pub mod evaluation;
+pub mod lists;
 pub mod localizer;
 pub mod mixing;
 pub mod pictures;

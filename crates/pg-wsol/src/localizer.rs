@@ -60,17 +60,16 @@ impl<'a> Localizer<'a> {
         &self.evaluator.device
     }
 
-    /// The mixes that an epoch begins with, to look at.
+    /// Mixes of the images that the first epoch begins with, to look at: of all, whatever share of the batches is mixed.
     ///
     /// # Errors
     /// If an image cannot be decoded or mixed.
-    pub fn first_mixes(&self, count: usize) -> Result<(Mixed, usize), WsolError> {
+    pub fn first_mixes(&self, count: usize) -> Result<Mixed, WsolError> {
         let maker = self.maker(0);
         let indices: Vec<usize> = self.plan(0).into_iter().flatten().take(count).collect();
         let batch =
             maker.make(&indices)?.ok_or(WsolError::Tensor(candle_core::Error::Msg("no image".into())))?;
-        let n = batch.len();
-        Ok((self.mixer.mix(batch, 0, self.model, self.device())?, n))
+        self.mixer.always().mix(batch, 0, self.model, self.device())
     }
 
     fn maker(&self, epoch: usize) -> BatchMaker {
@@ -160,13 +159,12 @@ impl Task for Localizer<'_> {
     }
 
     fn validation_columns(&self) -> Vec<&'static str> {
-        vec!["val_v2", "val_top1"]
+        vec![if self.config.masks.is_some() { "val_pxap" } else { "val_v2" }, "val_top1"]
     }
 
     fn validate(&self) -> Result<Validation, WsolError> {
         let measured = self.evaluator.measure(self.model, &self.dataset.val)?;
-        let localised = if measured.boxes.is_some() { measured.v2() } else { measured.pxap() };
-        let values = vec![localised, measured.top1()];
+        let values = vec![measured.localised(), measured.top1()];
         let selection = match self.config.select {
             Select::ValV2 => Some(values[0]),
             Select::ValTop1 => Some(values[1]),

@@ -43,6 +43,12 @@ impl Mixer {
         Self { config, mask, normalise, seed }
     }
 
+    /// The same mixer, but that it leaves no batch as it is.
+    #[must_use]
+    pub fn always(&self) -> Self {
+        Self { config: SynthConfig { synth_prob: 1.0, ..self.config }, ..self.clone() }
+    }
+
     /// Mixes the batch of a step. PuzzleMix asks `model` where the images are salient.
     ///
     /// # Errors
@@ -52,7 +58,7 @@ impl Mixer {
         let SynthConfig { synth, synth_prob: prob, cutmix_beta: beta, .. } = self.config;
         let masks = match synth {
             SynthName::None => None,
-            SynthName::Mixup => {
+            SynthName::Mixup if rng.random_bool(prob) => {
                 return blend(
                     Mixup { alpha: self.config.mixup_alpha }.synthesise(&batch, &mut rng)?,
                     &batch,
@@ -68,7 +74,7 @@ impl Mixer {
             SynthName::Puzzlemix if rng.random_bool(prob) => {
                 Some(self.puzzle(&batch, model, &mut rng, device)?)
             }
-            SynthName::Puzzlemix => None,
+            SynthName::Mixup | SynthName::Puzzlemix => None,
         };
         match masks {
             Some(mixed) if mixed.lam.iter().any(|&lam| lam < 1.0) => {
@@ -92,6 +98,9 @@ impl Mixer {
         // Of the cross-entropy, up to a factor that each image's map is freed of.
         let (_, gradient) = saliency(&x, &labels, Score::LogProbability, |x| model.forward(x, Mode::Eval))?;
         let salient = gradient.sqr()?.mean(1)?.sqrt()?.flatten_all()?.to_vec1::<f32>()?;
+        if salient.iter().any(|saliency| !saliency.is_finite()) {
+            return Err(WsolError::Diverged);
+        }
         let puzzle = PuzzleMix {
             blocks: [2, 4, 8, 16].into_iter().filter(|&blocks| side.is_multiple_of(blocks)).collect(),
             normalisation: self.normalise.mean.into_iter().zip(self.normalise.std).collect(),
@@ -192,8 +201,20 @@ mod tests {
                     assert_eq!(mixed.provenance.is_some(), synth_prob == 1.0, "{synth:?} {mask:?}");
                     let images = mixed.images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
                     assert_eq!(images == pixels, synth_prob == 0.0, "{synth:?} {mask:?}");
+                    let always = mixer.always().mix(batch.clone(), 0, &model, &device).unwrap();
+                    assert!(always.provenance.is_some(), "{synth:?} {mask:?}");
                 }
             }
+        }
+        for synth_prob in [0.0, 1.0] {
+            let config =
+                SynthConfig { synth: SynthName::Mixup, synth_prob, cutmix_beta: 1.0, mixup_alpha: 1.0 };
+            let mixer = Mixer::new(config, MaskKind::True, Normalise::UNIT, Seed(0));
+            let mixed = mixer.mix(batch.clone(), 0, &model, &device).unwrap();
+            assert_eq!(
+                mixed.images.flatten_all().unwrap().to_vec1::<f32>().unwrap() == pixels,
+                synth_prob == 0.0
+            );
         }
     }
 }

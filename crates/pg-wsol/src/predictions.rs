@@ -114,19 +114,21 @@ impl Predictions {
         Ok(Self { path: path.to_owned(), guesses })
     }
 
-    /// Whether each image was classified rightly, in their order.
+    /// Whether an image was classified rightly.
     ///
     /// # Errors
-    /// [`PredictionsError::Missing`] if one has no guess.
-    pub fn ranked(&self, images: &[ImageInfo]) -> Result<Vec<Ranked>, PredictionsError> {
-        let of = |image: &ImageInfo| {
-            let missing = || PredictionsError::Missing { path: self.path.clone(), id: image.id.clone() };
-            let guesses = self.guesses.get(&image.id).ok_or_else(missing)?;
-            Ok(Ranked {
-                top1: guesses[0] == image.label,
-                top5: (guesses.len() == 5).then(|| guesses.contains(&image.label)),
-            })
-        };
-        images.iter().map(of).collect()
+    /// [`PredictionsError::Missing`] if it has no guess.
+    pub fn ranked(&self, image: &ImageInfo) -> Result<Ranked, PredictionsError> {
+        let missing = || PredictionsError::Missing { path: self.path.clone(), id: image.id.clone() };
+        let guesses = self.guesses.get(&image.id).ok_or_else(missing)?;
+        Ok(ranked(guesses, image.label))
+    }
+}
+
+/// Whether a class is the first of its guesses, and among them if they are five.
+pub fn ranked(guesses: &[u32], label: u32) -> Ranked {
+    Ranked {
+        top1: guesses.first() == Some(&label),
+        top5: (guesses.len() == 5).then(|| guesses.contains(&label)),
     }
 }

@@ -27,6 +27,25 @@ pub fn flat(split: &str, measured: &Measured) -> Map<String, Value> {
     values
 }
 
+/// The test split's numbers at the thresholds that are best on val, under `test_<name>_at_val`; accuracies in [0, 1]. None of
+/// images without boxes.
+pub fn flat_at_val(val: &Measured, test: &Measured) -> Map<String, Value> {
+    let numbers = at_val(val, test).into_iter().flat_map(|at| {
+        let all = [
+            ("v2", Some(at.max_box_acc_v2() / 100.0)),
+            ("max_box_acc", Some(share(at.max_box_acc))),
+            ("top1_loc", at.top1_loc.map(share)),
+            ("top5_loc", at.top5_loc.map(share)),
+        ];
+        all.map(|(name, value)| (format!("test_{name}_at_val"), json!(value)))
+    });
+    numbers.collect()
+}
+
+fn at_val(val: &Measured, test: &Measured) -> Option<BoxAccuracy> {
+    Some(test.boxes.as_ref()?.at_best_of(val.boxes.as_ref()?))
+}
+
 fn share(at: AtThreshold) -> f64 {
     at.percent / 100.0
 }
@@ -41,6 +60,13 @@ pub fn text(split: &str, measured: &Measured) -> String {
         text += &format!("  PxAP {:.2} %\n", 100.0 * measured.pxap());
     }
     text
+}
+
+/// The same line of the test split at the thresholds that are best on val: without a look at its boxes.
+pub fn text_at_val(val: &Measured, test: &Measured) -> String {
+    at_val(val, test)
+        .map(|at| format!("  at the thresholds that are best on val:\n{}", boxes(&at)))
+        .unwrap_or_default()
 }
 
 fn boxes(best: &BoxAccuracy) -> String {

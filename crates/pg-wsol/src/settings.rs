@@ -32,7 +32,7 @@ choices!(
 choices!(
     /// What selects the best epoch.
     Select {
-        /// MaxBoxAccV2 on the validation split.
+        /// MaxBoxAccV2 on the validation split (of masks PxAP).
         ValV2,
         /// Accuracy on the validation split.
         ValTop1,
@@ -95,7 +95,7 @@ pub struct Settings {
     /// Side of the network's square input in pixels.
     #[arg(long, value_name = "PIXELS", help_heading = "Data")]
     pub image_size: Option<u32>,
-    /// What to do with an image that cannot be decoded.
+    /// What to do with an image or a mask that cannot be decoded.
     #[arg(long, value_enum, help_heading = "Data")]
     pub on_corrupt: Option<OnCorrupt>,
     /// Folder of the masks, where the metadata names masks in place of boxes.
@@ -255,7 +255,9 @@ impl Config {
             let expected = "one that says where it sees an object (not mlp, not small-cnn)";
             return Err(SettingsError::Range { flag, expected, value: self.network.model.clone() });
         }
-        let SynthConfig { synth_prob, cutmix_beta, mixup_alpha, .. } = self.synth;
+        let SynthConfig { synth, synth_prob, cutmix_beta, mixup_alpha } = self.synth;
+        let halves = self.image_size.is_multiple_of(2) || synth != SynthName::Puzzlemix;
+        ensure(halves, "image-size", "even with --synth puzzlemix, which mixes blocks", self.image_size)?;
         ensure((0.0..=1.0).contains(&synth_prob), "synth-prob", "between 0 and 1", synth_prob)?;
         for (flag, value) in [("cutmix-beta", cutmix_beta), ("mixup-alpha", mixup_alpha)] {
             ensure(value > 0.0 && value.is_finite(), flag, "more than 0", value)?;
@@ -285,7 +287,8 @@ impl Config {
             advice,
         )?;
         let default = default_synth_prob(self.source()? == Source::Embedded);
-        idle(unguided && synth_prob != default, "synth-prob", "with --synth none or mixup", advice)?;
+        let unmixed = synth == SynthName::None && synth_prob != default;
+        idle(unmixed, "synth-prob", "with --synth none", "leave it out, or choose another --synth")?;
         let other = synth != SynthName::Cutmix && cutmix_beta != CUTMIX_BETA;
         idle(other, "cutmix-beta", "without --synth cutmix", "add it")?;
         let other = synth != SynthName::Mixup && mixup_alpha != MIXUP_ALPHA;

@@ -174,6 +174,12 @@ fn classification_counts_in_top1_and_top5() {
     assert!(data.numbers(&["--predictions", "guesses.csv"]).get("top5_loc").is_none());
     fs::write(data.path("guesses.csv"), "image,top1\na/one.jpg,0\n").unwrap();
     data.assert_fails(&["--predictions", "guesses.csv"], 1, "guesses.csv: no line for image `a/two.jpg`");
+    let output = data.run(&["--predictions", "guesses.csv", "--keep-going", "--json"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("skipped: guesses.csv: no line for image `a/two.jpg`"), "{stderr}");
+    assert!(stderr.contains("test: 2 of 3 images have no guess"), "{stderr}");
+    let row: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(row["images"], 1);
     fs::write(data.path("guesses.csv"), "image,top1\na/one.jpg,-1\n").unwrap();
     data.assert_fails(&["--predictions", "guesses.csv"], 1, "guesses.csv:2: `-1` is not a class");
     fs::write(data.path("guesses.csv"), "image,top1,top2\n").unwrap();
@@ -200,6 +206,56 @@ fn thresholds_can_be_chosen_on_val() {
     assert_eq!(row["max_box_acc_at"], 0.7, "alone the strong box is the largest");
     assert_eq!(row["max_box_acc"], 100.0);
     assert_eq!(row["val_threshold_box_acc_70_at"], 0.3, "the weak one is there at 0.3 only");
+}
+
+/// With guesses on val the threshold of Top-1 is that of what is found and known there.
+#[test]
+fn guesses_on_val_choose_the_threshold_of_top1() {
+    let data = Data::new();
+    // On val the first object is there above 0.5 only, and the two others below it only.
+    let faint =
+        |b| scores(b).into_iter().map(|score| if score == 1.0 { 0.6 } else { 1.0 }).collect::<Vec<f64>>();
+    for (id, b) in BOXES {
+        let map = if id == BOXES[0].0 { scores(b) } else { faint(b) };
+        data.npy(&format!("../val/{id}.npy"), "<f8", &[SIDE, SIDE], &le(&map));
+    }
+    let labels = BOXES.map(|(id, _)| id.len() % 2);
+    let right = |which: usize| {
+        let row = |i: usize| format!("\"{}\",{}", BOXES[i].0, if i == which { labels[i] } else { 7 });
+        format!("image,top1\n{}\n{}\n{}\n", row(0), row(1), row(2))
+    };
+    fs::write(data.path("test.csv"), right(0)).unwrap();
+    fs::write(data.path("val.csv"), right(0)).unwrap();
+    let said = ["--thresholds", "0.05,0.5", "--predictions", "test.csv", "--val-scoremaps", "val"];
+    let at = |more: &[&str]| data.numbers(&[&said[..], more].concat())["val_threshold_top1_loc_at"].as_f64();
+    assert_eq!(at(&["--val-predictions", "val.csv"]), Some(0.5));
+    data.assert_fails(&["--val-predictions", "val.csv"], 2, "--val-scoremaps");
+}
+
+#[test]
+fn when_keeping_going_most_maps_tell_the_size_of_all() {
+    let data = Data::new();
+    data.map("a/one.jpg", &[0.5; SIDE * 8]);
+    data.assert_fails(&[], 1, "maps/a/two.jpg.npy: 32 x 32 pixels, but the others have 8 x 32");
+    let output = data.run(&["--keep-going", "--json"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("skipped: maps/a/one.jpg.npy: 8 x 32 pixels"), "{stderr}");
+    let row: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(row["images"], 2);
+}
+
+#[test]
+fn cells_of_a_network_are_no_map_yet() {
+    let data = Data::new();
+    assert!(data.run(&[]).stderr.is_empty());
+    BOXES
+        .iter()
+        .for_each(|(id, _)| data.npy(&format!("{id}.npy"), "<f8", &[2, 2], &le(&[0.0, 0.1, 0.2, 1.0])));
+    let stderr = String::from_utf8(data.run(&[]).stderr).unwrap();
+    assert!(
+        stderr.starts_with("test: score maps of 2 x 2 pixels; wsolevaluation makes them as large"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -242,6 +298,11 @@ fn conventions_have_names() {
     for name in ["wsolevaluation", "da-wsol", "sat", "ts-cam"] {
         assert_eq!(data.numbers(&["--convention", name])["convention"], name);
     }
+    // Beside the object something larger that is none.
+    let both = scores(BOXES[0].1).into_iter().zip(scores([14, 14, 31, 31])).map(|(a, b)| f64::max(a, b));
+    data.map(BOXES[0].0, &both.collect::<Vec<_>>());
+    let known = |convention| data.numbers(&["--convention", convention])["max_box_acc"].as_f64();
+    assert_eq!([known("wsolevaluation"), known("da-wsol")], [Some(200.0 / 3.0), Some(100.0)]);
     data.assert_fails(
         &["--convention", "other"],
         2,
@@ -263,7 +324,7 @@ fn maps_that_cannot_be_used_are_named() {
         ),
         (
             |data| data.map("a/two.jpg", &[0.5; SIDE * 8]),
-            "maps/a/two.jpg.npy: 8 x 32 pixels, but the maps before have 32 x 32",
+            "maps/a/two.jpg.npy: 8 x 32 pixels, but the others have 32 x 32",
         ),
         (
             |data| data.npy("a/two.jpg.npy", "<i4", &[SIDE, SIDE], &[0; 4 * SIDE * SIDE]),
@@ -322,8 +383,29 @@ fn a_blank_map_is_scored_and_mentioned() {
 
 #[test]
 fn metadata_that_cannot_be_used_is_named() {
-    let cases: [(&str, &str, &str); 12] = [
+    let cases: [(&str, &str, &str); 17] = [
         ("image_ids.txt", "", "image_ids.txt: lists no image"),
+        (
+            "image_ids.txt",
+            "a/one.jpg\n../b.jpg",
+            "image_ids.txt:2: `../b.jpg` is not `a path relative to the data",
+        ),
+        ("image_ids.txt", "/a/one.jpg", "image_ids.txt:1: `/a/one.jpg` is not `a path relative to the data"),
+        (
+            "localization.txt",
+            "a/one.jpg,8,8,24,",
+            "localization.txt:1: `a/one.jpg,8,8,24,` is not `path,x0,y0,x1,y1`",
+        ),
+        (
+            "localization.txt",
+            "image_id,x0,y0,x1,y1",
+            "localization.txt:1: `image_id,x0,y0,x1,y1` is not `path,x0,y0,x1,y1`",
+        ),
+        (
+            "localization.txt",
+            "a/none.jpg,mask.png,",
+            "localization.txt:1: `a/none.jpg,mask.png,` is not `path,mask",
+        ),
         ("image_ids.txt", "a/one.jpg\na/one.jpg", "image_ids.txt:2: image `a/one.jpg` is there twice"),
         ("class_labels.txt", "a/one.jpg,zero", "class_labels.txt:1: `a/one.jpg,zero` is not `path,label`"),
         (

@@ -37,8 +37,10 @@ fn answer(output: &Output) -> Value {
 fn error(output: &Output, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let line = text.lines().find(|line| line.starts_with("error: ")).unwrap_or_else(|| panic!("{text}"));
-    line.to_owned()
+    let is_log = |line: &&str| [" INFO ", " WARN "].iter().any(|level| line.starts_with(level));
+    let said: Vec<&str> = text.lines().filter(|line| !is_log(line)).collect();
+    assert!(said.len() == 1 && said[0].starts_with("error: "), "{text}");
+    said[0].to_owned()
 }
 
 /// Six images of two classes, a bright square of 16 pixels on the left or right of 40, with wsolevaluation's lists.
@@ -75,6 +77,23 @@ impl Photos {
         let folder = self.0.path().join("metadata").join(split);
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join(file), text).unwrap();
+    }
+
+    /// Masks in place of boxes, as OpenImages has them.
+    fn with_masks() -> Self {
+        let photos = Self::new();
+        let folder = photos.0.path().join("masks");
+        fs::create_dir_all(&folder).unwrap();
+        for i in 0..2u32 {
+            let inside = |x: u32, y: u32| (20 * i + 2..20 * i + 18).contains(&x) && (10..26).contains(&y);
+            let mask = image::GrayImage::from_fn(40, 40, |x, y| image::Luma([255 * u8::from(inside(x, y))]));
+            mask.save(folder.join(format!("{i}.png"))).unwrap();
+        }
+        for split in ["val", "test"] {
+            let line = |i: usize| format!("{split}/class, {}/{i}.png,{}.png,", i % 2, i % 2);
+            photos.list(split, "localization.txt", &(0..6).map(line).collect::<Vec<_>>().join("\n"));
+        }
+        photos
     }
 
     fn train(&self, args: &[&str]) -> Output {
@@ -164,6 +183,40 @@ fn a_folder_with_metadata_is_trained_on_and_its_maps_are_evaluated() {
     );
 }
 
+#[test]
+fn maps_are_judged_by_masks_where_there_are_no_boxes() {
+    let photos = Photos::with_masks();
+    let report = answer(&photos.train(&["--masks", "masks", "--synth", "cutmix", "--json"]));
+    for key in ["test_pxap", "val_pxap", "test_pxap_gradient"] {
+        assert!((0.0..=1.0).contains(&report[key].as_f64().unwrap()), "{key} {report}");
+    }
+    assert!(report.get("test_v2").is_none() && report.get("test_v2_at_val").is_none(), "{report}");
+    let run_dir = photos.0.path().join(report["run_dir"].as_str().unwrap());
+    assert!(fs::read_to_string(run_dir.join("results.csv")).unwrap().contains("val_pxap,val_top1"));
+    assert!(fs::read_to_string(run_dir.join("precision.svg")).unwrap().contains("PxAP"));
+    let text = photos.train(&["--masks", "masks"]);
+    let text = String::from_utf8_lossy(&text.stdout);
+    assert!(text.contains("input gradient as map: PxAP ") && !text.contains("NaN"), "{text}");
+
+    fs::write(photos.0.path().join("masks/1.png"), b"\x89PNG\r\n\x1a\n").unwrap();
+    assert!(error(&photos.train(&["--masks", "masks"]), 1).contains("masks/1.png: "));
+    let skipped = answer(&photos.train(&["--masks", "masks", "--on-corrupt", "skip", "--json"]));
+    assert!(skipped["test_pxap"].as_f64().unwrap() > 0.0 && skipped["test_images"] == 6);
+}
+
+#[test]
+fn maps_of_the_embedded_set_are_evaluated_as_any_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = answer(&quick(folder.path(), &["--json"]));
+    let checkpoint = report["run_dir"].as_str().unwrap();
+    answer(&run(folder.path(), &["explain", "--checkpoint", checkpoint, "--scoremaps", "maps", "--json"]));
+    let args = ["evaluate", "--scoremaps", "maps", "--metadata", "maps/metadata", "--json"];
+    let evaluated =
+        answer(&run(folder.path(), &[&args[..], &["--predictions", "maps/predictions.csv"]].concat()));
+    assert_eq!(evaluated["images"], 1000);
+    assert!(evaluated["max_box_acc_v2"].as_f64().unwrap() > 0.0 && evaluated.get("top1_loc").is_some());
+}
+
 /// What is wrong, the exit code, how it comes about, and words of the error.
 type Case<'a> = (&'a str, i32, &'a dyn Fn(&Photos) -> Output, &'a [&'a str]);
 
@@ -233,6 +286,22 @@ fn what_is_wrong_is_said_in_one_line() {
             2,
             &|photos| photos.train(&["--masks", "images"]),
             &["--masks does nothing with metadata that names boxes"],
+        ),
+        (
+            "a mask that is not there",
+            1,
+            &|_| {
+                let photos = Photos::with_masks();
+                fs::remove_file(photos.0.path().join("masks/1.png")).unwrap();
+                photos.train(&["--masks", "masks"])
+            },
+            &["masks/1.png: no such file", "metadata/val/localization.txt lists it; check --masks"],
+        ),
+        (
+            "an odd size that has no blocks",
+            2,
+            &|photos| photos.train(&["--synth", "puzzlemix", "--image-size", "33"]),
+            &["--image-size must be even with --synth puzzlemix, which mixes blocks, got 33"],
         ),
         (
             "guidance of nothing",

@@ -1,13 +1,13 @@
 //! Measures score maps.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pg_cli::output::say;
 use pg_localization::{
     AtThreshold, BoxAccuracy, BoxCounts, Convention, Counts, DELTAS, ImageInfo, Metadata, Object, Protocol,
-    ScoreFiles, count_boxes, count_pixels,
+    Ranked, ScoreFiles, count_boxes, count_pixels,
 };
 use pg_wsol::predictions::Predictions;
 use pg_wsol::threshold_curves;
@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// Score maps of the val split: choose thresholds on it, and report what they give on this split, too.
     #[arg(long, value_name = "PATH")]
     val_scoremaps: Option<PathBuf>,
+    /// The guesses on the val split, so that thresholds of Top-1 and Top-5 are chosen by them.
+    #[arg(long, value_name = "FILE", requires = "val_scoremaps")]
+    val_predictions: Option<PathBuf>,
     /// Whose boxes and numbers.
     #[arg(long, default_value = "wsolevaluation", value_parser = parse_convention)]
     convention: Convention,
@@ -57,7 +60,7 @@ pub(crate) struct Args {
     /// Threads; all cores by default.
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// Print one JSON object as the last line of standard output; no progress bar.
+    /// Print one JSON object as the last line of standard output, accuracies in percent; no progress bar.
     #[arg(long)]
     json: bool,
 }
@@ -140,7 +143,7 @@ fn boxes(args: &Args, images: &[ImageInfo]) -> Result<()> {
         ]);
         add_json(&mut row, "", &best);
         honest.iter().for_each(|honest| add_json(&mut row, "val_threshold_", honest));
-        say(&Value::Object(row).to_string())?;
+        say(Value::Object(row))?;
     } else {
         let mut text =
             format!("{}: {} images, convention {}\n", args.split, best.images, args.convention.name());
@@ -162,13 +165,14 @@ fn count_split(
     scoremaps: &Path,
     predictions: Option<&Path>,
 ) -> Result<BoxCounts> {
-    let ranked = predictions.map(|path| Predictions::read(path)?.ranked(images)).transpose()?;
+    let predictions = predictions.map(Predictions::read).transpose()?;
+    let (images, ranked) = with_guesses(args, split, images, predictions.as_ref())?;
     let bar = args.bar(images.len())?;
     let counted = count_boxes(
-        images,
-        &args.files(scoremaps, images)?,
+        &images,
+        &args.files(scoremaps, &images)?,
         &args.protocol(),
-        |index| ranked.as_ref().map(|ranked| ranked[index]),
+        |index| ranked[index],
         || bar.inc(1),
     );
     bar.finish_and_clear();
@@ -177,14 +181,37 @@ fn count_split(
     Ok(counted.counts)
 }
 
-/// Thresholds that other thresholds are chosen by know nothing of classes.
+/// The images, and whether they were classified rightly; when keeping going without those that have no guess.
+fn with_guesses(
+    args: &Args,
+    split: &str,
+    images: &[ImageInfo],
+    predictions: Option<&Predictions>,
+) -> Result<(Vec<ImageInfo>, Vec<Option<Ranked>>)> {
+    let (mut known, mut ranked) = (Vec::new(), Vec::new());
+    for image in images {
+        match predictions.map(|predictions| predictions.ranked(image)).transpose() {
+            Ok(rank) => {
+                known.push(image.clone());
+                ranked.push(rank);
+            }
+            Err(error) if args.keep_going => eprintln!("skipped: {error}"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if known.len() < images.len() {
+        eprintln!("{split}: {} of {} images have no guess", images.len() - known.len(), images.len());
+    }
+    Ok((known, ranked))
+}
+
 fn val_counts(args: &Args, scoremaps: &Path) -> Result<BoxCounts> {
     let folder = args.metadata.join("val");
     let images = Metadata::read(&folder)?.images;
     if has_masks(&images) {
         bail!("{}: lists masks; thresholds are chosen by boxes", folder.join("localization.txt").display());
     }
-    count_split(args, "val", &images, scoremaps, None)
+    count_split(args, "val", &images, scoremaps, args.val_predictions.as_deref())
 }
 
 fn pixels(args: &Args, images: &[ImageInfo], root: &Path) -> Result<()> {
@@ -208,22 +235,33 @@ fn pixels(args: &Args, images: &[ImageInfo], root: &Path) -> Result<()> {
     let precision =
         counts.average_precision().context("no pixel of any mask is an object; are these the masks?")?;
     if args.json {
-        say(&json!({ "split": args.split, "images": measured, "pxap": precision }).to_string())?;
+        say(json!({ "split": args.split, "images": measured, "pxap": precision }))?;
     } else {
-        say(&format!("{}: {measured} images\nPxAP  {precision:>8.3} %", args.split))?;
+        say(format_args!("{}: {measured} images\nPxAP  {precision:>8.3} %", args.split))?;
     }
     args.plot.iter().try_for_each(|path| Ok(threshold_curves::write_precision(&counts, path)?))
 }
 
+/// Maps of fewer pixels a side are a network's cells, not yet an image.
+const COARSE: u32 = 32;
+
 /// Says on standard error what was left out, and what may surprise; an error if nothing is left.
 fn tell<C>(split: &str, images: usize, counted: &Counts<C>) -> Result<()> {
-    let Counts { measured, blank, skipped, .. } = counted;
+    let Counts { measured, blank, size, skipped, .. } = counted;
     skipped.iter().for_each(|error| eprintln!("skipped: {error}"));
     if !skipped.is_empty() {
         eprintln!("{split}: {} of {images} images were left out", skipped.len());
     }
     if *blank > 0 {
         eprintln!("{split}: {blank} of {measured} score maps are all zero, and find nothing");
+    }
+    if let Some((width, height)) = size
+        && (*width).max(*height) < COARSE
+    {
+        eprintln!(
+            "{split}: score maps of {width} x {height} pixels; wsolevaluation makes them as large as the network's input \
+             (224 x 224, bicubic) before it looks for boxes"
+        );
     }
     if *measured == 0 {
         bail!("{split}: no image could be measured");
@@ -258,10 +296,4 @@ fn add_text(text: &mut String, accuracy: &BoxAccuracy) {
     for (_, title, at) in numbers(accuracy) {
         text.push_str(&format!("{title:<26}{:>8.3} %  at threshold {:.3}\n", at.percent, at.threshold));
     }
-}
-
-/// Prints to standard output; that it cannot be written is an error like any other.
-fn say(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).context("standard output: cannot be written")
 }

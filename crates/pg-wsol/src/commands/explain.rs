@@ -18,6 +18,7 @@ use pg_tasks::run_dir::write_atomically;
 use pg_tasks::sheet::write_png;
 use pg_wsol::dataset::{Example, Source};
 use pg_wsol::evaluation::{Evaluator, spread};
+use pg_wsol::lists;
 use pg_wsol::pictures::{draw_located, write_sheet};
 use pg_wsol::settings::{Config, MapName, SourceSettings};
 use serde::{Deserialize, Serialize};
@@ -69,7 +70,8 @@ struct Said {
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     threshold: Option<f64>,
     /// Also write the map of every image of the split into this folder, as `<image>.npy`, and the guesses into its
-    /// predictions.csv: what `evaluate` takes. Maps of the whole image, as wsolevaluation and DA-WSOL have them (SAT crops).
+    /// predictions.csv: what `evaluate` takes, and of the embedded set its metadata/ as well. Maps of the whole image, as
+    /// wsolevaluation and DA-WSOL have them (SAT crops).
     #[arg(long, value_name = "DIR")]
     #[serde(serialize_with = "path_as_text")]
     scoremaps: Option<PathBuf>,
@@ -111,7 +113,10 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
             dataset.classes.len()
         );
     }
-    let examples = if said.split == Some(Split::Val) { &dataset.val } else { &dataset.test };
+    let (split, examples) = match said.split {
+        Some(Split::Val) => ("val", &dataset.val),
+        _ => ("test", &dataset.test),
+    };
     let evaluator = Evaluator {
         side: about.model.size as u32,
         normalise: if about.normalize { Normalise::IMAGENET } else { Normalise::UNIT },
@@ -123,6 +128,9 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
     };
     if let Some(folder) = &said.scoremaps {
         write_maps(&evaluator, &model, examples, folder, !machine.json)?;
+        if source == Source::Embedded {
+            lists::write(examples, &folder.join("metadata").join(split))?;
+        }
     }
     let threshold = match said.threshold {
         Some(threshold) => threshold,

@@ -17,8 +17,8 @@ use pg_tasks::results::Results;
 use pg_tasks::run_dir::{RunDir, write_atomically};
 use pg_tasks::sheet::write_png;
 use pg_tasks::train::{Ending, Outcome, Setup, Task};
-use pg_wsol::dataset::Dataset;
-use pg_wsol::evaluation::{Evaluator, spread};
+use pg_wsol::dataset::{Dataset, Example};
+use pg_wsol::evaluation::{Evaluator, Measured, spread};
 use pg_wsol::localizer::Localizer;
 use pg_wsol::pictures::{draw_mixes, write_sheet};
 use pg_wsol::settings::{Config, MapName, Select, Settings};
@@ -101,7 +101,7 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
     let setup = Setup { task: &task, params: model.params(), optimizer, options, dir: &dir, about, progress };
     let trainer = match mixes {
         None => setup.resume()?,
-        Some((mixes, _)) => {
+        Some(mixes) => {
             dir.write_args(&anchored(&config)?)?;
             write_png(&draw_mixes(&mixes, evaluator.normalise)?, &dir.file("samples.png"))?;
             setup.start()?
@@ -123,10 +123,9 @@ fn evaluator(dataset: &Dataset, config: &Config, device: &Device) -> Evaluator {
     }
 }
 
-/// Metadata that names masks needs the folder they are in, and boxes are no use for it.
+/// Metadata that names masks needs the folder they are in, with all of them, and boxes are no use for it.
 fn check_masks(dataset: &Dataset, config: &Config) -> Result<()> {
-    let has_masks =
-        |example: &pg_wsol::dataset::Example| matches!(example.object, Some(Object::Masks { .. }));
+    let has_masks = |example: &Example| matches!(example.object, Some(Object::Masks { .. }));
     let named = dataset.val.iter().chain(&dataset.test).any(has_masks);
     match (&config.masks, named) {
         (None, true) => Err(SettingsError::Missing { flag: "masks" }.into()),
@@ -137,7 +136,11 @@ fn check_masks(dataset: &Dataset, config: &Config) -> Result<()> {
         (Some(folder), true) if !folder.is_dir() => {
             bail!("{}: no such folder; check --masks", folder.display())
         }
-        _ => Ok(()),
+        (Some(folder), true) => {
+            let lists = config.metadata.as_deref().unwrap_or(Path::new(""));
+            Ok(dataset.check_masks(folder, lists)?)
+        }
+        (None, false) => Ok(()),
     }
 }
 
@@ -214,18 +217,11 @@ fn finish(
     let leak = evaluator.leak_ratio(model, &dataset.test)?;
     let mut values = report::flat("test", &test);
     values.extend(report::flat("val", &val));
-    if let (Some(val), Some(test)) = (&val.boxes, &test.boxes) {
-        values.insert("test_v2_at_val".to_owned(), json!(test.at_best_of(val).max_box_acc_v2() / 100.0));
-        threshold_curves::write(test, &dir.file("thresholds.svg"))?;
-    }
+    values.extend(report::flat_at_val(&val, &test));
     let gradient = Evaluator { map: MapName::Gradient, ..evaluator.clone() };
     let by_gradient = gradient.measure(model, &dataset.test)?;
-    values.insert("test_v2_gradient".to_owned(), finite(by_gradient.v2()));
-    let threshold = test.boxes.as_ref().map_or(0.2, |boxes| boxes.best().max_box_acc.threshold);
-    make_folder(&dir.file("explain"))?;
-    let pictured: Vec<_> = spread(&dataset.test, PICTURES).cloned().collect();
-    write_sheet(&evaluator.locate(model, &pictured)?, threshold, &dir.file("explain/test.png"))?;
-
+    let (metric, title) = if test.boxes.is_some() { ("v2", "MaxBoxAccV2") } else { ("pxap", "PxAP") };
+    values.insert(format!("test_{metric}_gradient"), finite(by_gradient.localised()));
     let seconds: f64 =
         Results::read(&dir.file("timings.csv"))?.series("seconds").iter().map(|(_, seconds)| seconds).sum();
     for (key, value) in [
@@ -243,22 +239,45 @@ fn finish(
     ] {
         values.insert(key.to_owned(), value);
     }
+    // Before the pictures: one that cannot be written does not lose the numbers.
     write_atomically(&dir.file("report.json"), |file| {
         serde_json::to_writer_pretty(file, &values).map_err(Into::into)
     })?;
+    draw(&test, model, evaluator, dataset, dir)?;
     if json {
         return say(Value::Object(values));
     }
     let leak = leak.map_or("unknown".to_owned(), |leak| format!("{leak:.3}"));
     let note = if config.select == Select::Last { "last" } else { "selected" };
     say(format_args!(
-        "{}{}  with the input gradient as map: MaxBoxAccV2 {:.2} %\n  leak ratio of CutMix's mixes: {leak}\n\
+        "{}{}{}  with the input gradient as map: {title} {:.2} %\n  leak ratio of CutMix's mixes: {leak}\n\
          weights of the {note} epoch ({}) in {run_dir}",
         report::text("val", &val),
         report::text("test", &test),
-        100.0 * by_gradient.v2(),
+        report::text_at_val(&val, &test),
+        100.0 * by_gradient.localised(),
         outcome.best_epoch,
     ))
+}
+
+/// How well each threshold does, and some maps.
+fn draw(
+    test: &Measured,
+    model: &Model,
+    evaluator: &Evaluator,
+    dataset: &Dataset,
+    dir: &RunDir,
+) -> Result<()> {
+    if let Some(boxes) = &test.boxes {
+        threshold_curves::write(boxes, &dir.file("thresholds.svg"))?;
+    }
+    if let Some(pixels) = &test.pixels {
+        threshold_curves::write_precision(pixels, &dir.file("precision.svg"))?;
+    }
+    let threshold = test.boxes.as_ref().map_or(0.2, |boxes| boxes.best().max_box_acc.threshold);
+    make_folder(&dir.file("explain"))?;
+    let pictured: Vec<_> = spread(&dataset.test, PICTURES).cloned().collect();
+    Ok(write_sheet(&evaluator.locate(model, &pictured)?, threshold, &dir.file("explain/test.png"))?)
 }
 
 fn finite(value: f64) -> Value {
