@@ -72,9 +72,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         bail!("nothing to run: {}", skipped.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
     }
 
-    let runs = runs_of(&present);
-    let pretrains = runs.iter().any(|run| run.pretraining.is_some());
-    refuse_planned(&options.train, pretrains)?;
+    let (runs, first) = runs_of(&present);
+    refuse_planned(&options.train, !first.is_empty())?;
     let jobs = options.jobs.unwrap_or_else(process::cores).max(1);
     let out = absolute(&options.out)?;
     // Before the runs, during which the checkout may change.
@@ -84,7 +83,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         workspace: process::workspace_root(),
         files,
         extra: options.train.clone(),
-        pretrains,
+        first,
         out: out.clone(),
         commit,
     };
@@ -156,11 +155,11 @@ fn refuse_planned(arguments: &[String], pretrains: bool) -> Result<()> {
     Ok(())
 }
 
-/// What is trained for `sets`: the runs of their tables, and those that these begin with.
-fn runs_of(sets: &[SetPlan]) -> BTreeSet<Run> {
+/// What is trained for `sets`: the runs of their tables and those that these begin with, which come alone as well.
+fn runs_of(sets: &[SetPlan]) -> (BTreeSet<Run>, BTreeSet<Run>) {
     let planned: BTreeSet<Run> = sets.iter().flat_map(SetPlan::runs).collect();
-    let first: Vec<Run> = planned.iter().filter_map(Run::first).collect();
-    planned.into_iter().chain(first).collect()
+    let first: BTreeSet<Run> = planned.iter().filter_map(Run::first).collect();
+    (planned.union(&first).cloned().collect(), first)
 }
 
 /// What an earlier call left of `runs`.
@@ -176,7 +175,7 @@ fn take_over(trainer: &Trainer, runs: &BTreeSet<Run>) -> (Results, TakenOver) {
 }
 
 /// Builds the programs of `runs` for the device that their further arguments name, and copies them to `bin` in `out`, so that
-/// another build does not change them before the last run; returns that folder.
+/// another build does not change them before the last run (recipes are read where they are); returns that folder.
 fn build(runs: &BTreeSet<Run>, arguments: &[String], out: &Path) -> Result<PathBuf> {
     let features = process::features_for(process::device_of(arguments).unwrap_or_default());
     let folder = out.join("bin");
@@ -264,11 +263,12 @@ mod tests {
             workspace: "checkout".into(),
             files: sets.iter().map(|set| (set.dataset, files.clone())).collect(),
             extra: vec![],
-            pretrains: true,
+            first: BTreeSet::new(),
             out: "out".into(),
             commit: None,
         };
         let given: BTreeSet<String> = runs_of(&sets)
+            .0
             .iter()
             .flat_map(|run| {
                 let command = trainer.command_to_repeat(run);

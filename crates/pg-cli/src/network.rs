@@ -122,7 +122,7 @@ impl NetworkConfig {
         model.load_pretrained(&tensors).with_context(|| path.display().to_string())
     }
 
-    /// Large networks learn little from scratch on what is usually at hand: says so, and which to take instead.
+    /// Large networks and transformers learn little from scratch on what is usually at hand: says so, and which to take instead.
     pub fn warn_of_random_weights(&self, small: &str) {
         let large = ["resnet", "vgg", "sat"].iter().any(|family| self.model.starts_with(family));
         if large && self.weights.is_none() && !self.pretrained {

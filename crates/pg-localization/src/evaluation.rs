@@ -47,14 +47,17 @@ pub enum EvaluationError {
     #[error(transparent)]
     Mask(#[from] MaskError),
     /// Its map is not as large as the others.
-    #[error("{}: {} x {} pixels, but the others have {} x {}", path.display(), found.0, found.1, expected.0, expected.1)]
+    #[error("{}: {} x {} pixels, expected {} x {} as of {}; all have to be of one size", path.display(),
+        found.0, found.1, expected.0, expected.1, if *by_most { "most maps" } else { "the first map" })]
     Size {
         /// The map.
         path: PathBuf,
         /// Its (width, height).
         found: (u32, u32),
-        /// Those of the others.
+        /// What it should have.
         expected: (u32, u32),
+        /// Whether that is the size of most maps, or of the first.
+        by_most: bool,
     },
 }
 
@@ -137,7 +140,8 @@ fn count<C: Send>(
         let (map, path) = files.read(&images[index].id)?;
         match expected {
             Some(expected) if map.size() != expected => {
-                return Err(EvaluationError::Size { path, found: map.size(), expected });
+                let found = map.size();
+                return Err(EvaluationError::Size { path, found, expected, by_most: keep_going });
             }
             _ => add(counts, index, &map)?,
         }

@@ -228,12 +228,14 @@ impl Lines {
         (1..).zip(self.text.lines()).filter(|(_, line)| !line.trim().is_empty())
     }
 
-    /// Whether the lines name masks. Boxes are numbers, even if one is missing or misspelt.
+    /// Whether the lines name masks. Boxes are numbers, even if one or two are missing or misspelt.
     fn hold_masks(&self, order: &Positions<'_>) -> bool {
         let Some((_, line)) = self.lines().next() else { return false };
         let is_number = |field: &str| field.trim().parse::<f64>().is_ok();
         match mask_fields(line, order) {
-            Some((_, mask, ignore)) => !mask.split(',').chain([ignore]).any(is_number),
+            Some((_, mask, ignore)) => {
+                mask.split(',').chain([ignore]).filter(|field| is_number(field)).count() < 2
+            }
             // Of no listed image: a line of boxes has more fields.
             None => line.split(',').count() < 5 && !line.rsplit(',').next().is_some_and(is_number),
         }

@@ -171,6 +171,7 @@ impl Model {
             let loaded = self.params.load_where(&backbone, |name| name.starts_with(BACKBONE));
             return loaded.map_err(|error| match error {
                 Error::Mismatch(mismatch) => Error::Mismatch(mismatch.renamed(BACKBONE, VGG_TRUNK)),
+                Error::NotFinite { name } => Error::NotFinite { name: name.replacen(BACKBONE, VGG_TRUNK, 1) },
                 error => error,
             });
         }

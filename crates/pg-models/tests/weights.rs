@@ -310,6 +310,10 @@ fn a_spatial_token_takes_over_the_convolutions_of_a_vgg() {
         assert_eq!(numbers(tensor), numbers(expected), "{name}");
     }
 
+    let sound = weights.insert("features.2.bias".into(), Tensor::full(f32::NAN, 16, &Device::Cpu).unwrap());
+    let message = sat.load_pretrained(&weights).unwrap_err().to_string();
+    assert!(message.contains("features.2.bias") && !message.contains("patch_embed"), "{message}");
+    weights.insert("features.2.bias".into(), sound.unwrap());
     weights.remove("features.0.weight");
     let message = sat.load_pretrained(&weights).unwrap_err().to_string();
     assert_eq!(message, "weights do not fit the model: missing: features.0.weight");
@@ -331,7 +335,9 @@ fn a_spatial_token_comes_with_its_blocks() {
         assert_eq!(numbers(tensor), numbers(expected), "{name}");
     }
     weights.retain(|name, _| !name.starts_with("loc_"));
-    model("sat-mini", 5, 1).load_pretrained(&weights).unwrap();
+    let ours = model("sat-mini", 5, 1);
+    ours.load_pretrained(&weights).unwrap();
+    assert_eq!(numbers(&ours.params().tensors()["loc_token"]), numbers(&before["loc_token"]));
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub struct Mixed {
     pub images: Tensor,
     /// Class of source A, (n,).
     pub label_a: Tensor,
-    /// Class of source B, (n,); that of A where nothing was mixed in.
+    /// Class of source B, (n,); that of A in a batch that is not mixed.
     pub label_b: Tensor,
     /// Share of A, (n,).
     pub lam: Tensor,

@@ -177,7 +177,7 @@ fn classification_counts_in_top1_and_top5() {
     let output = data.run(&["--predictions", "guesses.csv", "--keep-going", "--json"]);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("skipped: guesses.csv: no line for image `a/two.jpg`"), "{stderr}");
-    assert!(stderr.contains("test: 2 of 3 images have no guess"), "{stderr}");
+    assert!(stderr.contains("test: 2 of 3 images were left out"), "{stderr}");
     let row: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(row["images"], 1);
     fs::write(data.path("guesses.csv"), "image,top1\na/one.jpg,-1\n").unwrap();
@@ -230,16 +230,20 @@ fn guesses_on_val_choose_the_threshold_of_top1() {
     let at = |more: &[&str]| data.numbers(&[&said[..], more].concat())["val_threshold_top1_loc_at"].as_f64();
     assert_eq!(at(&["--val-predictions", "val.csv"]), Some(0.5));
     data.assert_fails(&["--val-predictions", "val.csv"], 2, "--val-scoremaps");
+    data.assert_fails(&["--val-predictions", "val.csv", "--val-scoremaps", "val"], 2, "--predictions");
 }
 
 #[test]
 fn when_keeping_going_most_maps_tell_the_size_of_all() {
     let data = Data::new();
     data.map("a/one.jpg", &[0.5; SIDE * 8]);
-    data.assert_fails(&[], 1, "maps/a/two.jpg.npy: 32 x 32 pixels, but the others have 8 x 32");
+    data.assert_fails(&[], 1, "maps/a/two.jpg.npy: 32 x 32 pixels, expected 8 x 32 as of the first map; all");
     let output = data.run(&["--keep-going", "--json"]);
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("skipped: maps/a/one.jpg.npy: 8 x 32 pixels"), "{stderr}");
+    assert!(
+        stderr.contains("skipped: maps/a/one.jpg.npy: 8 x 32 pixels, expected 32 x 32 as of most maps"),
+        "{stderr}"
+    );
     let row: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(row["images"], 2);
 }
@@ -252,10 +256,7 @@ fn cells_of_a_network_are_no_map_yet() {
         .iter()
         .for_each(|(id, _)| data.npy(&format!("{id}.npy"), "<f8", &[2, 2], &le(&[0.0, 0.1, 0.2, 1.0])));
     let stderr = String::from_utf8(data.run(&[]).stderr).unwrap();
-    assert!(
-        stderr.starts_with("test: score maps of 2 x 2 pixels; wsolevaluation makes them as large"),
-        "{stderr}"
-    );
+    assert!(stderr.starts_with("test: score maps of 2 x 2 pixels, as if of a network's cells; "), "{stderr}");
 }
 
 #[test]
@@ -324,7 +325,7 @@ fn maps_that_cannot_be_used_are_named() {
         ),
         (
             |data| data.map("a/two.jpg", &[0.5; SIDE * 8]),
-            "maps/a/two.jpg.npy: 8 x 32 pixels, but the others have 32 x 32",
+            "maps/a/two.jpg.npy: 8 x 32 pixels, expected 32 x 32 as of ",
         ),
         (
             |data| data.npy("a/two.jpg.npy", "<i4", &[SIDE, SIDE], &[0; 4 * SIDE * SIDE]),
@@ -383,7 +384,7 @@ fn a_blank_map_is_scored_and_mentioned() {
 
 #[test]
 fn metadata_that_cannot_be_used_is_named() {
-    let cases: [(&str, &str, &str); 17] = [
+    let cases: [(&str, &str, &str); 18] = [
         ("image_ids.txt", "", "image_ids.txt: lists no image"),
         (
             "image_ids.txt",
@@ -400,6 +401,11 @@ fn metadata_that_cannot_be_used_is_named() {
             "localization.txt",
             "image_id,x0,y0,x1,y1",
             "localization.txt:1: `image_id,x0,y0,x1,y1` is not `path,x0,y0,x1,y1`",
+        ),
+        (
+            "localization.txt",
+            "a/one.jpg,masks/Smith,3,x.png,",
+            "localization.txt: no line for image `a/two.jpg`",
         ),
         (
             "localization.txt",

@@ -207,13 +207,26 @@ fn maps_are_judged_by_masks_where_there_are_no_boxes() {
 #[test]
 fn maps_of_the_embedded_set_are_evaluated_as_any_others() {
     let folder = tempfile::tempdir().unwrap();
-    let report = answer(&quick(folder.path(), &["--json"]));
+    // Few steps, but all images measured.
+    let args = ["train", "--epochs", "1", "--batch", "256", "--threads", "1", "--json"];
+    let report = answer(&run(folder.path(), &args));
     let checkpoint = report["run_dir"].as_str().unwrap();
     answer(&run(folder.path(), &["explain", "--checkpoint", checkpoint, "--scoremaps", "maps", "--json"]));
     let args = ["evaluate", "--scoremaps", "maps", "--metadata", "maps/metadata", "--json"];
     let evaluated =
         answer(&run(folder.path(), &[&args[..], &["--predictions", "maps/predictions.csv"]].concat()));
     assert_eq!(evaluated["images"], 1000);
+    let on_val = ["explain", "--checkpoint", checkpoint, "--split", "val", "--scoremaps", "val", "--json"];
+    answer(&run(folder.path(), &on_val));
+    let by_val = ["--predictions", "maps/predictions.csv", "--val-scoremaps", "val"];
+    let by_val = [&args[..], &by_val, &["--val-predictions", "val/predictions.csv"]].concat();
+    let by_val = answer(&run(folder.path(), &by_val));
+    for (ours, theirs) in [("v2", "max_box_acc_v2"), ("max_box_acc", "max_box_acc"), ("top1_loc", "top1_loc")]
+    {
+        let ours = 100.0 * report[format!("test_{ours}_at_val")].as_f64().unwrap();
+        let theirs = by_val[format!("val_threshold_{theirs}")].as_f64().unwrap();
+        assert!((ours - theirs).abs() < 1e-9, "{ours} {theirs}");
+    }
     assert!(evaluated["max_box_acc_v2"].as_f64().unwrap() > 0.0 && evaluated.get("top1_loc").is_some());
 }
 

@@ -154,7 +154,7 @@ fn png_files(folder: &Path) -> Vec<std::path::PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
     use crate::reproduce::plan::{self, Scale};
@@ -189,7 +189,7 @@ mod tests {
             workspace: "".into(),
             files: BTreeMap::new(),
             extra: vec![],
-            pretrains: false,
+            first: BTreeSet::new(),
             out: folder.into(),
             commit: None,
         };
@@ -278,7 +278,7 @@ mod tests {
             workspace,
             files: BTreeMap::new(),
             extra: vec![],
-            pretrains: false,
+            first: BTreeSet::new(),
             out: folder.path().into(),
             commit: None,
         };

@@ -385,16 +385,16 @@ pub(crate) fn select(scale: Scale, only: Option<&str>) -> anyhow::Result<Vec<Set
         bail!("--only {name}: no such experiment or set; there are {}", names.collect::<Vec<_>>().join(", "));
     };
     let having: Vec<&Set> = SETS.iter().filter(|set| set.experiments.contains(&experiment)).collect();
-    // An experiment that is made on such sets alone has been asked for by name, too.
-    let all_left_out = having.iter().all(|set| left_out(set));
+    // An experiment that is made on such sets alone has been asked for by name, too; but that is no quick look.
+    let all_left_out = scale == Scale::Full && having.iter().all(|set| left_out(set));
     Ok(having.iter().map(|set| set.plan(scale, &[experiment], left_out(set) && !all_left_out)).collect())
 }
 
 impl Set {
     fn plan(&self, scale: Scale, experiments: &[Experiment], left_out: bool) -> SetPlan {
-        let budget = match scale {
-            Scale::Full => self.full,
-            Scale::Quick => self.quick.unwrap_or(self.full),
+        let (scale, budget) = match (scale, self.quick) {
+            (Scale::Quick, Some(quick)) => (Scale::Quick, quick),
+            _ => (Scale::Full, self.full),
         };
         SetPlan {
             dataset: self.dataset,
@@ -405,7 +405,7 @@ impl Set {
             norm: self.norm,
             epochs: budget.epochs,
             pretraining: self.pretraining,
-            is_quick: scale == Scale::Quick && self.quick.is_some(),
+            is_quick: scale == Scale::Quick,
             wrong_masks_help: self.wrong_masks_help,
             experiments: experiments.iter().map(|&e| (e, self.rows(e, scale, budget))).collect(),
             images: self.images,
@@ -758,6 +758,13 @@ mod tests {
         assert!(set.len() == 1 && !set[0].left_out, "asked for by name");
         let experiment = select(Scale::Full, Some("mask-size")).unwrap();
         assert!(experiment.len() == 1 && experiment[0].experiments[0].0 == Experiment::MaskSize);
+        assert!(
+            !set[0].is_quick
+                && set[0].runs().count()
+                    == select(Scale::Full, Some("decoy-mnist")).unwrap()[0].runs().count()
+        );
+        assert!(select(Scale::Quick, Some("embedded")).unwrap()[0].is_quick);
+        assert!(select(Scale::Quick, Some("mixes")).unwrap().iter().all(|set| set.left_out));
         let mixes = select(Scale::Full, Some("mixes")).unwrap();
         assert!(mixes.len() > 1 && mixes.iter().all(|set| !set.left_out), "on no other sets");
         let error = select(Scale::Full, Some("tabel")).err().unwrap().to_string();

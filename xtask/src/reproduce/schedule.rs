@@ -125,13 +125,14 @@ impl Pool {
     }
 
     fn finish(&self, run: Run, result: Result<Outcome, String>) {
-        let error = result.as_ref().err().cloned();
+        if let Err(error) = &result {
+            eprintln!("failed: {error}");
+        }
         let mut state = self.lock();
         state.running.retain(|running| *running != run);
         state.results.finished.insert(run, result);
         drop(state);
         self.freed.notify_all();
-        error.iter().for_each(|error| eprintln!("failed: {error}"));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -174,8 +175,8 @@ echo "{\"test_top1\":0.$2,\"epochs\":1,\"seconds\":1,\"run_dir\":\"x\"}"
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
         let (binaries, workspace) = (folder.into(), folder.into());
         let commit = Some("abc".into());
-        let (files, extra, pretrains) = (BTreeMap::new(), vec![], true);
-        Trainer { binaries, workspace, files, extra, pretrains, out: folder.into(), commit }
+        let (files, extra, first) = (BTreeMap::new(), vec![], BTreeSet::new());
+        Trainer { binaries, workspace, files, extra, first, out: folder.into(), commit }
     }
 
     #[cfg(unix)]

@@ -1,7 +1,7 @@
 //! One training run: its arguments, and what it answers.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -216,7 +216,18 @@ impl Run {
     /// A name that no other run has, fit for a folder.
     pub(crate) fn name(&self) -> String {
         let Self {
-            dataset, recipe, pretraining, samples, alpha, mask, mask_area, lazy, epochs, seed, ..
+            dataset,
+            task: _,
+            recipe,
+            pretraining,
+            samples,
+            alpha,
+            norm: _,
+            mask,
+            mask_area,
+            lazy,
+            epochs,
+            seed,
         } = self;
         let recipe = recipe.and_then(|path| Path::new(path).file_stem());
         let recipe = recipe.map(|stem| format!("-{}", stem.display())).unwrap_or_default();
@@ -304,11 +315,6 @@ pub(crate) const CLIPS: [(&str, &str); 4] = [
     ("--ground-truth", "truth-test.jsonl"),
 ];
 
-/// Settings of edits, which a run without them refuses.
-const OF_EDITS: [&str; 4] = ["--difference", "--otsu", "--min-separability", "--guide-originals"];
-/// Settings of a SAT, which the run that it begins with refuses.
-const OF_SAT: [&str; 2] = ["--area", "--freeze"];
-
 /// Starts runs.
 pub(crate) struct Trainer {
     /// The folder of the binaries.
@@ -319,8 +325,8 @@ pub(crate) struct Trainer {
     pub(crate) files: BTreeMap<&'static str, Files>,
     /// Further arguments of every run.
     pub(crate) extra: Vec<String>,
-    /// Whether some runs begin with others.
-    pub(crate) pretrains: bool,
+    /// The runs that others begin with.
+    pub(crate) first: BTreeSet<Run>,
     /// The report's folder; runs go to `runs/` in it.
     pub(crate) out: PathBuf,
     /// The commit that the binaries were built from.
@@ -398,22 +404,33 @@ impl Trainer {
         command
     }
 
-    /// The further arguments, without those that do not fit the run: about edits where there are none (on originals alone, with
-    /// mixes, and on Decoy-MNIST, whose patches are drawn), and about a SAT in the run that it begins with.
+    /// The further arguments, without those that the run would refuse.
     fn extra_of(&self, run: &Run) -> Vec<&String> {
-        let has_edits = run.samples == Samples::Edits && run.dataset != "decoy-mnist";
-        let comes_first = self.pretrains && run.pretraining.is_none();
         let mut fits_flag = true;
         let mut fits = |word: &str| {
             // What follows a flag is its value.
             if word.starts_with("--") {
-                let flag = word.split('=').next().unwrap_or_default();
-                fits_flag =
-                    (has_edits || !OF_EDITS.contains(&flag)) && !(comes_first && OF_SAT.contains(&flag));
+                fits_flag = self.fits(run, word.split('=').next().unwrap_or_default());
             }
             fits_flag
         };
         self.extra.iter().filter(|word| fits(word)).collect()
+    }
+
+    /// Whether a flag means something to a run. There are no edits among originals alone and mixes, and those of Decoy-MNIST are
+    /// drawn; nothing is mixed of originals alone; and the run that a SAT begins with is none.
+    fn fits(&self, run: &Run, flag: &str) -> bool {
+        match flag {
+            "--difference" | "--otsu" | "--min-separability" | "--guide-originals" => {
+                run.samples == Samples::Edits && run.dataset != "decoy-mnist"
+            }
+            "--synth-prob" | "--monitor" if run.task == Task::Localization => {
+                run.samples != Samples::Originals
+            }
+            "--cutmix-beta" if run.task == Task::Localization => run.samples == Samples::Mixes(Synth::Cut),
+            "--area" | "--freeze" => !self.first.contains(run),
+            _ => true,
+        }
     }
 
     /// The command that repeats `run` in the workspace's root, wherever the report went.
@@ -423,7 +440,7 @@ impl Trainer {
             workspace: PathBuf::new(),
             files: self.files.clone(),
             extra: self.extra.clone(),
-            pretrains: self.pretrains,
+            first: self.first.clone(),
             out: "reproduce".into(),
             commit: None,
         };
@@ -514,7 +531,7 @@ mod tests {
                 ("cub-localization", Files { metadata: Some("cub/metadata".into()), ..files("cub/images") }),
             ]),
             extra: vec!["--batch".into(), "32".into()],
-            pretrains: false,
+            first: BTreeSet::new(),
             out: "out".into(),
             commit: None,
         }
@@ -585,17 +602,24 @@ mod tests {
     }
 
     #[test]
-    fn settings_of_a_sat_do_not_go_to_the_run_it_begins_with() {
-        let extra = ["--area", "0.2", "--batch", "8", "--freeze=a,b"].map(str::to_owned).to_vec();
-        let trainer = Trainer { extra, pretrains: true, ..trainer("x") };
+    fn a_run_gets_what_means_something_to_it() {
+        let extra =
+            ["--area", "0.2", "--batch", "8", "--freeze=a,b", "--synth-prob", "1", "--cutmix-beta", "2"];
+        let extra = extra.map(str::to_owned).to_vec();
         let sat = Run { pretraining: Some(3), ..Run::mixes("localization-sat", Synth::Cut, 0.0, 1, 2) };
-        let first = trainer.command_to_repeat(&sat.first().unwrap());
-        assert!(first.contains("--threads 1 --batch 8 --out"), "{first}");
-        let sat = trainer.command_to_repeat(&sat);
-        assert!(sat.contains("--area 0.2 --batch 8 --freeze=a,b --out"), "{sat}");
+        let first = sat.first().unwrap();
+        let trainer = Trainer { extra, first: BTreeSet::from([first.clone()]), ..trainer("x") };
+        let line = |run: &Run| trainer.command_to_repeat(run);
+        assert!(line(&first).contains("--threads 1 --batch 8 --out"), "{}", line(&first));
+        let all = "--area 0.2 --batch 8 --freeze=a,b --synth-prob 1 --cutmix-beta 2 --out";
+        assert!(line(&sat).contains(all), "{}", line(&sat));
+        let resized = line(&Run { samples: Samples::Mixes(Synth::Resize), ..sat.clone() });
+        assert!(resized.contains("--freeze=a,b --synth-prob 1 --out"), "{resized}");
+        let alone = line(&Run { samples: Samples::Originals, ..sat.clone() });
+        assert!(alone.contains("--area 0.2 --batch 8 --freeze=a,b --out"), "{alone}");
         let weights =
             "--weights reproduce/runs/localization-originals-alpha0-true-area1-epochs3-seed2/embedded-1/best";
-        assert!(sat.contains(weights), "{sat}");
+        assert!(line(&sat).contains(weights), "{}", line(&sat));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use pg_localization::{
     AtThreshold, BoxAccuracy, BoxCounts, Convention, Counts, DELTAS, ImageInfo, Metadata, Object, Protocol,
     Ranked, ScoreFiles, count_boxes, count_pixels,
 };
-use pg_wsol::predictions::Predictions;
+use pg_wsol::predictions::{Predictions, PredictionsError};
 use pg_wsol::threshold_curves;
 use serde_json::{Map, Value, json};
 
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     val_scoremaps: Option<PathBuf>,
     /// The guesses on the val split, so that thresholds of Top-1 and Top-5 are chosen by them.
-    #[arg(long, value_name = "FILE", requires = "val_scoremaps")]
+    #[arg(long, value_name = "FILE", requires_all = ["val_scoremaps", "predictions"])]
     val_predictions: Option<PathBuf>,
     /// Whose boxes and numbers.
     #[arg(long, default_value = "wsolevaluation", value_parser = parse_convention)]
@@ -166,43 +166,41 @@ fn count_split(
     predictions: Option<&Path>,
 ) -> Result<BoxCounts> {
     let predictions = predictions.map(Predictions::read).transpose()?;
-    let (images, ranked) = with_guesses(args, split, images, predictions.as_ref())?;
-    let bar = args.bar(images.len())?;
+    let (known, ranked, unknown) = match &predictions {
+        Some(predictions) => with_guesses(images, predictions, args.keep_going)?,
+        None => (images.to_vec(), vec![None; images.len()], Vec::new()),
+    };
+    let bar = args.bar(known.len())?;
     let counted = count_boxes(
-        &images,
-        &args.files(scoremaps, &images)?,
+        &known,
+        &args.files(scoremaps, &known)?,
         &args.protocol(),
         |index| ranked[index],
         || bar.inc(1),
     );
     bar.finish_and_clear();
     let counted = counted?;
-    tell(split, images.len(), &counted)?;
+    tell(split, images.len(), &unknown, &counted)?;
     Ok(counted.counts)
 }
 
-/// The images, and whether they were classified rightly; when keeping going without those that have no guess.
-fn with_guesses(
-    args: &Args,
-    split: &str,
-    images: &[ImageInfo],
-    predictions: Option<&Predictions>,
-) -> Result<(Vec<ImageInfo>, Vec<Option<Ranked>>)> {
-    let (mut known, mut ranked) = (Vec::new(), Vec::new());
+/// Images with guesses, whether each was classified rightly, and why the others are left out.
+type Guessed = (Vec<ImageInfo>, Vec<Option<Ranked>>, Vec<PredictionsError>);
+
+/// Those of `images` that have a guess: all, unless told to keep going.
+fn with_guesses(images: &[ImageInfo], predictions: &Predictions, keep_going: bool) -> Result<Guessed> {
+    let (mut known, mut ranked, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for image in images {
-        match predictions.map(|predictions| predictions.ranked(image)).transpose() {
+        match predictions.ranked(image) {
             Ok(rank) => {
                 known.push(image.clone());
-                ranked.push(rank);
+                ranked.push(Some(rank));
             }
-            Err(error) if args.keep_going => eprintln!("skipped: {error}"),
+            Err(error) if keep_going => unknown.push(error),
             Err(error) => return Err(error.into()),
         }
     }
-    if known.len() < images.len() {
-        eprintln!("{split}: {} of {} images have no guess", images.len() - known.len(), images.len());
-    }
-    Ok((known, ranked))
+    Ok((known, ranked, unknown))
 }
 
 fn val_counts(args: &Args, scoremaps: &Path) -> Result<BoxCounts> {
@@ -230,7 +228,7 @@ fn pixels(args: &Args, images: &[ImageInfo], root: &Path) -> Result<()> {
     let counted = count_pixels(images, &files, root, &args.protocol(), || bar.inc(1));
     bar.finish_and_clear();
     let counted = counted?;
-    tell(&args.split, images.len(), &counted)?;
+    tell(&args.split, images.len(), &[], &counted)?;
     let Counts { counts, measured, .. } = counted;
     let precision =
         counts.average_precision().context("no pixel of any mask is an object; are these the masks?")?;
@@ -246,11 +244,13 @@ fn pixels(args: &Args, images: &[ImageInfo], root: &Path) -> Result<()> {
 const COARSE: u32 = 32;
 
 /// Says on standard error what was left out, and what may surprise; an error if nothing is left.
-fn tell<C>(split: &str, images: usize, counted: &Counts<C>) -> Result<()> {
+fn tell<C>(split: &str, images: usize, unknown: &[PredictionsError], counted: &Counts<C>) -> Result<()> {
     let Counts { measured, blank, size, skipped, .. } = counted;
+    unknown.iter().for_each(|error| eprintln!("skipped: {error}"));
     skipped.iter().for_each(|error| eprintln!("skipped: {error}"));
-    if !skipped.is_empty() {
-        eprintln!("{split}: {} of {images} images were left out", skipped.len());
+    let left_out = unknown.len() + skipped.len();
+    if left_out > 0 {
+        eprintln!("{split}: {left_out} of {images} images were left out");
     }
     if *blank > 0 {
         eprintln!("{split}: {blank} of {measured} score maps are all zero, and find nothing");
@@ -259,8 +259,8 @@ fn tell<C>(split: &str, images: usize, counted: &Counts<C>) -> Result<()> {
         && (*width).max(*height) < COARSE
     {
         eprintln!(
-            "{split}: score maps of {width} x {height} pixels; wsolevaluation makes them as large as the network's input \
-             (224 x 224, bicubic) before it looks for boxes"
+            "{split}: score maps of {width} x {height} pixels, as if of a network's cells; published numbers are of maps that were \
+             resized to its input first (wsolevaluation: bicubic, 224 x 224)"
         );
     }
     if *measured == 0 {

@@ -113,10 +113,7 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
             dataset.classes.len()
         );
     }
-    let (split, examples) = match said.split {
-        Some(Split::Val) => ("val", &dataset.val),
-        _ => ("test", &dataset.test),
-    };
+    let examples = if said.split == Some(Split::Val) { &dataset.val } else { &dataset.test };
     let evaluator = Evaluator {
         side: about.model.size as u32,
         normalise: if about.normalize { Normalise::IMAGENET } else { Normalise::UNIT },
@@ -129,7 +126,9 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
     if let Some(folder) = &said.scoremaps {
         write_maps(&evaluator, &model, examples, folder, !machine.json)?;
         if source == Source::Embedded {
-            lists::write(examples, &folder.join("metadata").join(split))?;
+            for (split, examples) in [("val", &dataset.val), ("test", &dataset.test)] {
+                lists::write(examples, &folder.join("metadata").join(split))?;
+            }
         }
     }
     let threshold = match said.threshold {

@@ -239,13 +239,12 @@ fn finish(
     ] {
         values.insert(key.to_owned(), value);
     }
-    // Before the pictures: one that cannot be written does not lose the numbers.
     write_atomically(&dir.file("report.json"), |file| {
         serde_json::to_writer_pretty(file, &values).map_err(Into::into)
     })?;
-    draw(&test, model, evaluator, dataset, dir)?;
     if json {
-        return say(Value::Object(values));
+        say(Value::Object(values))?;
+        return draw(&test, model, evaluator, dataset, dir);
     }
     let leak = leak.map_or("unknown".to_owned(), |leak| format!("{leak:.3}"));
     let note = if config.select == Select::Last { "last" } else { "selected" };
@@ -257,7 +256,9 @@ fn finish(
         report::text_at_val(&val, &test),
         100.0 * by_gradient.localised(),
         outcome.best_epoch,
-    ))
+    ))?;
+    // After the numbers: a picture that cannot be written does not lose them.
+    draw(&test, model, evaluator, dataset, dir)
 }
 
 /// How well each threshold does, and some maps.
