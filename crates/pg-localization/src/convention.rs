@@ -91,9 +91,15 @@ pub fn overlaps(
     }
 }
 
-/// The box of the largest contour above `threshold` in 0..1 of the greatest score, as wsolevaluation has it: its right and
-/// lower ends one beyond, as far as the map goes. The origin where nothing is above.
-pub fn largest_box(map: &ScoreMap, threshold: f64) -> BoundingBox {
+/// The one box that a convention predicts of a map at `threshold` in 0..1, its right and lower ends one beyond: wsolevaluation's of
+/// the largest contour above that part of the greatest score, as far as the map goes, and the origin where nothing is above; SAT's
+/// of the region of most pixels above the threshold itself, and the whole map without one.
+pub fn largest_box(convention: Convention, map: &ScoreMap, threshold: f64) -> BoundingBox {
+    if convention == Convention::Sat {
+        let found = of_largest_regions(map, &[threshold], |found| [found.x0, found.y0, found.x1, found.y1]);
+        let [x0, y0, x1, y1] = found[0];
+        return BoundingBox { x0, y0, x1, y1 };
+    }
     let contours = Contours::new(map, &[], Overhang::Clamped);
     let corners = contours.of_largest(|region| {
         let found = contours.bounding_box(region, 0);
@@ -201,11 +207,20 @@ impl<'a> Contours<'a> {
     }
 }
 
-/// With the region of most pixels above each threshold, the first of several; without one, the whole image. Ends of boxes
-/// are exclusive, but overlap counts them in (SAT, `evaluator.py`).
+/// With the region of most pixels above each threshold.
 fn largest_regions(map: &ScoreMap, objects: &[BoundingBox], thresholds: &[f64]) -> Vec<f64> {
+    of_largest_regions(map, thresholds, |predicted| best_overlap(predicted, objects))
+}
+
+/// What `value` says of the box of the region of most pixels above each threshold, the first of several; without one, of the
+/// whole image. Ends of boxes are exclusive, but overlap counts them in (SAT, `evaluator.py`).
+fn of_largest_regions<V: Copy + PartialOrd>(
+    map: &ScoreMap,
+    thresholds: &[f64],
+    value: impl Fn(BoundingBox) -> V,
+) -> Vec<V> {
     let (width, height) = map.size();
-    let whole = best_overlap(BoundingBox { x0: 0, y0: 0, x1: width, y1: height }, objects);
+    let whole = value(BoundingBox { x0: 0, y0: 0, x1: width, y1: height });
     let of_some = |thresholds: &[f64]| {
         // A sweep starts at the highest threshold: a score above all of them enters first.
         let entry = |score: &f64| match thresholds.partition_point(|threshold| threshold < score) {
@@ -216,10 +231,10 @@ fn largest_regions(map: &ScoreMap, objects: &[BoundingBox], thresholds: &[f64]) 
         let best = best_of_each_step(&entry, width as usize, Neighbours::Eight, |_, region| {
             let predicted =
                 BoundingBox { x0: region.x.0, y0: region.y.0, x1: region.x.1 + 1, y1: region.y.1 + 1 };
-            (region.pixels, Reverse(region.first), best_overlap(predicted, objects))
+            (region.pixels, Reverse(region.first), value(predicted))
         });
         let rising = best.into_iter().take(thresholds.len()).rev();
-        rising.map(move |best| best.map_or(whole, |(_, _, overlap)| overlap))
+        rising.map(|best| best.map_or(whole, |(_, _, value)| value)).collect::<Vec<V>>()
     };
     thresholds.chunks(STEPS).flat_map(of_some).collect()
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use pg_localization::{
-    BoundingBox, BoxCounts, Convention, Metadata, Object, Protocol, Ranked, ScoreMap, overlaps,
+    BoundingBox, BoxCounts, Convention, Metadata, Object, Protocol, Ranked, ScoreMap, largest_box, overlaps,
 };
 use rayon::prelude::*;
 
@@ -121,6 +121,10 @@ fn conventions_disagree_as_their_sources_do() {
     assert_eq!(of(Convention::WsolEvaluation, block), 1.0);
     assert_eq!(of(Convention::TsCam, block), 1.0);
     assert_eq!(of(Convention::Sat, line), 1.0);
+    assert_eq!(largest_box(Convention::WsolEvaluation, &map, 0.5), block);
+    assert_eq!(largest_box(Convention::Sat, &map, 0.5), line);
+    let whole = BoundingBox { x0: 0, y0: 0, x1: 8, y1: 8 };
+    assert_eq!(largest_box(Convention::Sat, &blank, 0.5), whole);
 }
 
 /// Two images; of the first the largest contour misses at the lower threshold, and it alone is classified rightly.

@@ -4,12 +4,12 @@
 use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
-use image::RgbImage;
+use image::{RgbImage, imageops};
 use pg_cli::choices::OnCorrupt;
 use pg_grad::ops::resize_bicubic;
 use pg_grad::{Score, saliency, without_graph};
 use pg_localization::{
-    BoxCounts, Convention, Object, PixelCounts, Protocol, Ranked, ScoreMap, overlaps, pixels,
+    BoundingBox, BoxCounts, Convention, Object, PixelCounts, Protocol, Ranked, ScoreMap, overlaps, pixels,
 };
 use pg_models::{Mode, Model};
 use pg_provenance::resize_rgb;
@@ -37,6 +37,8 @@ const INTERVAL: f64 = 0.001;
 pub struct Evaluator {
     /// Side of the network's input.
     pub side: u32,
+    /// Whose images and boxes: SAT looks at the central crop of an image, the others at all of it.
+    pub convention: Convention,
     /// How images become input.
     pub normalise: Normalise,
     /// What maps are made from.
@@ -58,6 +60,10 @@ pub struct Located<'a> {
     pub example: &'a Example,
     /// It, as the network sees it.
     pub image: RgbImage,
+    /// Whose boxes.
+    pub convention: Convention,
+    /// The object's boxes in pixels of the map; none where it has masks, or lies outside.
+    pub objects: Vec<BoundingBox>,
     /// Scores of its own class's map.
     pub map: ScoreMap,
     /// The likeliest classes, the likeliest first: five, or of fewer classes one.
@@ -209,7 +215,15 @@ impl Evaluator {
             }
             let wrong = |source| WsolError::ScoreMap { id: example.id.clone(), source };
             let map = ScoreMap::normalized(self.side, self.side, map).map_err(wrong)?;
-            Ok(Located { example, image, map, guesses: guesses(&logits) })
+            let objects = match &example.object {
+                Some(Object::Boxes { size, boxes }) => boxes
+                    .iter()
+                    .filter_map(|&object| self.convention.object(object, *size, map.size()))
+                    .collect(),
+                _ => Vec::new(),
+            };
+            let (convention, guesses) = (self.convention, guesses(&logits));
+            Ok(Located { example, image, convention, objects, map, guesses })
         })
         .collect()
     }
@@ -266,9 +280,9 @@ impl Evaluator {
         chosen.chunks(BATCH).map(<[&Example]>::to_vec).collect()
     }
 
-    /// The images of a batch, squashed to the input's square, without those that are corrupt and may be skipped.
+    /// The images of a batch as the convention has them, without those that are corrupt and may be skipped.
     fn load<'e>(&self, batch: &[&'e Example]) -> Result<(Vec<&'e Example>, Vec<RgbImage>), WsolError> {
-        let read = |example: &&Example| Ok(resize_rgb(&*example.picture.load()?, self.side, self.side));
+        let read = |example: &&Example| Ok(self.input(&*example.picture.load()?));
         let images: Vec<Result<RgbImage, WsolError>> = batch.par_iter().map(read).collect();
         let mut loaded = (Vec::new(), Vec::new());
         for (&example, image) in batch.iter().zip(images) {
@@ -285,6 +299,19 @@ impl Evaluator {
     }
 }
 
+impl Evaluator {
+    /// The image squashed to the input's square; of SAT its centre, 224 of 256 pixels.
+    fn input(&self, image: &RgbImage) -> RgbImage {
+        if self.convention != Convention::Sat {
+            return resize_rgb(image, self.side, self.side);
+        }
+        let resized = (f64::from(self.side) * 256.0 / 224.0).round() as u32;
+        let margin = (resized - self.side) / 2;
+        let image = resize_rgb(image, resized, resized);
+        imageops::crop_imm(&image, margin, margin, self.side, self.side).to_image()
+    }
+}
+
 /// Up to `count` of `all`, evenly spread.
 pub fn spread<T>(all: &[T], count: usize) -> impl Iterator<Item = &T> {
     let count = count.min(all.len());
@@ -298,14 +325,11 @@ fn joined<T>(a: Option<T>, b: Option<T>, merged: impl FnOnce(T, T) -> T) -> Opti
     }
 }
 
-/// The counts of one image, by wsolevaluation's convention; `None` if it has no box.
+/// The counts of one image; `None` if it has no box.
 fn count_boxes(one: &Located, thresholds: &[f64]) -> Option<BoxCounts> {
-    const CONVENTION: Convention = Convention::WsolEvaluation;
-    let Some(Object::Boxes { size, boxes }) = &one.example.object else { return None };
-    let objects: Vec<_> =
-        boxes.iter().filter_map(|&object| CONVENTION.object(object, *size, one.map.size())).collect();
-    let mut counts = BoxCounts::new(CONVENTION, thresholds);
-    counts.add(&overlaps(CONVENTION, &one.map, &objects, thresholds), Some(one.ranked()));
+    let Some(Object::Boxes { .. }) = one.example.object else { return None };
+    let mut counts = BoxCounts::new(one.convention, thresholds);
+    counts.add(&overlaps(one.convention, &one.map, &one.objects, thresholds), Some(one.ranked()));
     Some(counts)
 }
 
@@ -353,6 +377,7 @@ mod tests {
         for map in [MapName::Cam, MapName::Gradient] {
             let evaluator = Evaluator {
                 side: 32,
+                convention: Convention::WsolEvaluation,
                 normalise: Normalise::UNIT,
                 map,
                 on_corrupt: OnCorrupt::Fail,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device};
 use image::{Rgb, RgbImage};
-use pg_localization::{BoundingBox, Object, largest_box};
+use pg_localization::{BoundingBox, largest_box};
 use pg_provenance::BinaryMask;
 use pg_tasks::normalise::Normalise;
 use pg_tasks::sheet::{overlay, sheet, tint_non_target, write_png};
@@ -53,21 +53,15 @@ pub fn draw_mixes(mixed: &Mixed, normalise: Normalise) -> Result<RgbImage, WsolE
     Ok(sheet(&pictures, COLUMNS))
 }
 
-/// An image under its score map, with the object's boxes (green) and the one that the map predicts best at `threshold` of
-/// its greatest score (red).
+/// An image under its score map, with the object's boxes (green) and the one that the map predicts at `threshold` (red).
 ///
 /// # Errors
 /// If the map has not the size of the image.
 pub fn draw_located(one: &Located, threshold: f64) -> Result<RgbImage, WsolError> {
     let scores: Vec<f32> = one.map.scores().iter().map(|&score| score as f32).collect();
     let mut picture = overlay(&one.image, &scores)?;
-    let side = one.map.size();
-    outline(&mut picture, largest_box(&one.map, threshold), PREDICTION);
-    if let Some(Object::Boxes { size, boxes }) = &one.example.object {
-        for object in boxes {
-            outline(&mut picture, object.resized(*size, side), TRUTH);
-        }
-    }
+    outline(&mut picture, largest_box(one.convention, &one.map, threshold), PREDICTION);
+    one.objects.iter().for_each(|&object| outline(&mut picture, object, TRUTH));
     Ok(picture)
 }
 

@@ -173,6 +173,20 @@ fn a_folder_with_metadata_is_trained_on_and_its_maps_are_evaluated() {
     let percent = |value: &Value| value.as_f64().unwrap();
     assert_eq!(percent(&evaluated["max_box_acc_v2"]), 100.0 * percent(&report["test_v2"]));
     assert_eq!(percent(&evaluated["top1_loc"]), 100.0 * percent(&report["test_top1_loc"]));
+    // Each convention's maps are its own: SAT's are of the central crop.
+    for convention in ["wsolevaluation", "ts-cam", "da-wsol", "sat"] {
+        let args = ["explain", "--checkpoint", run_dir, "--data-root", "images", "--metadata", "metadata"];
+        let more = ["--convention", convention, "--scoremaps", convention, "--count", "1", "--json"];
+        let drawn = answer(&run(photos.0.path(), &[&args[..], &more].concat()));
+        let args = ["evaluate", "--metadata", "metadata", "--scoremaps", convention, "--json"];
+        let guesses = format!("{convention}/predictions.csv");
+        let more = ["--convention", convention, "--predictions", &guesses];
+        let evaluated = answer(&run(photos.0.path(), &[&args[..], &more].concat()));
+        assert_eq!(evaluated["images"], 6);
+        assert_eq!(drawn["threshold"], evaluated["max_box_acc_at"], "{convention}");
+    }
+    let map = |folder: &str| fs::read(photos.0.path().join(folder).join("test/class, 0/0.png.npy")).unwrap();
+    assert!(map("ts-cam") == map("wsolevaluation") && map("sat") != map("wsolevaluation"));
     // The input gradient as another kind of map.
     let args = ["explain", "--checkpoint", run_dir, "--data-root", "images", "--metadata", "metadata"];
     let args = [&args[..], &["--map", "gradient", "--threshold", "0.5", "--out", "by-gradient"]].concat();
@@ -384,6 +398,12 @@ fn what_is_wrong_is_said_in_one_line() {
             1,
             &|photos| run(photos.0.path(), &["explain", "--checkpoint", "none.safetensors"]),
             &["none.safetensors"],
+        ),
+        (
+            "another convention",
+            2,
+            &|photos| run(photos.0.path(), &["explain", "--checkpoint", "x", "--convention", "other"]),
+            &["--convention: `other` is unknown; choose one of wsolevaluation, ts-cam, da-wsol, sat"],
         ),
         (
             "a threshold beyond",

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// The guesses on the val split, so that thresholds of Top-1 and Top-5 are chosen by them.
     #[arg(long, value_name = "FILE", requires_all = ["val_scoremaps", "predictions"])]
     val_predictions: Option<PathBuf>,
-    /// Whose boxes and numbers.
+    /// Whose boxes and numbers. Maps are of the whole image, with `sat` of its central crop (224 of 256 pixels a side).
     #[arg(long, default_value = "wsolevaluation", value_parser = parse_convention)]
     convention: Convention,
     /// Distance of the thresholds.

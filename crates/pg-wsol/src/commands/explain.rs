@@ -10,7 +10,8 @@ use clap::{Args as ClapArgs, ValueEnum};
 use indicatif::ProgressBar;
 use pg_cli::choices::OnCorrupt;
 use pg_cli::output::{make_folder, say, write_table};
-use pg_cli::{About, Configured, Machine, SettingsError, path_as_text, read_run};
+use pg_cli::{About, Configured, Machine, SettingsError, known, path_as_text, read_run};
+use pg_localization::Convention;
 use pg_models::Model;
 use pg_random::Seed;
 use pg_tasks::normalise::Normalise;
@@ -63,6 +64,9 @@ struct Said {
     /// What the maps are made from; cam by default.
     #[arg(long, value_enum)]
     map: Option<MapName>,
+    /// Whose images and boxes, as of `evaluate`; wsolevaluation by default. `sat` looks at the central crop of each image.
+    #[arg(long, value_name = "NAME")]
+    convention: Option<String>,
     /// Images to draw, evenly spread over the split; 32 by default.
     #[arg(long, value_name = "N")]
     count: Option<NonZeroUsize>,
@@ -70,8 +74,7 @@ struct Said {
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     threshold: Option<f64>,
     /// Also write the map of every image of the split into this folder, as `<image>.npy`, and the guesses into its
-    /// predictions.csv: what `evaluate` takes, and of the embedded set its metadata/ as well. Maps of the whole image, as
-    /// wsolevaluation and DA-WSOL have them (SAT crops).
+    /// predictions.csv: what `evaluate` takes with the same --convention, and of the embedded set its metadata/ as well.
     #[arg(long, value_name = "DIR")]
     #[serde(serialize_with = "path_as_text")]
     scoremaps: Option<PathBuf>,
@@ -93,6 +96,13 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
     if path.is_dir() {
         path.push("best.safetensors");
     }
+    let convention = match &said.convention {
+        Some(name) => {
+            known("convention", name, &Convention::ALL.map(Convention::name))?;
+            Convention::ALL.into_iter().find(|convention| convention.name() == name)
+        }
+        None => None,
+    };
     let device = machine.open_device()?;
     let (tensors, about) = <About>::load(&path, PROGRAM)?;
     let wrong = |error: pg_models::Error| anyhow::anyhow!("{}: {error}", path.display());
@@ -116,6 +126,7 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
     let examples = if said.split == Some(Split::Val) { &dataset.val } else { &dataset.test };
     let evaluator = Evaluator {
         side: about.model.size as u32,
+        convention: convention.unwrap_or(Convention::WsolEvaluation),
         normalise: if about.normalize { Normalise::IMAGENET } else { Normalise::UNIT },
         map: said.map.unwrap_or(MapName::Cam),
         on_corrupt: said.on_corrupt.unwrap_or(OnCorrupt::Fail),

@@ -7,7 +7,7 @@ use candle_core::{DType, Device};
 use clap::Args as ClapArgs;
 use pg_cli::output::{make_folder, say};
 use pg_cli::{About, Configured, Machine, NetworkConfig, SettingsError, check_fit, path_as_text, read_run};
-use pg_localization::Object;
+use pg_localization::{Convention, Object};
 use pg_models::Model;
 use pg_random::Seed;
 use pg_tasks::interrupt::Interrupt;
@@ -114,6 +114,7 @@ pub(crate) fn run(Args { said, resume, machine }: Args) -> Result<()> {
 fn evaluator(dataset: &Dataset, config: &Config, device: &Device) -> Evaluator {
     Evaluator {
         side: config.image_size,
+        convention: Convention::WsolEvaluation,
         normalise: if dataset.normalize { Normalise::IMAGENET } else { Normalise::UNIT },
         map: MapName::Cam,
         on_corrupt: config.on_corrupt,
