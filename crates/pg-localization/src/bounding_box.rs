@@ -2,7 +2,7 @@
 
 /// A box whose corner pixels both belong to it: (0, 0, 0, 0) is one pixel. Published lists, whose ends are exclusive at
 /// times, have boxes that reach one pixel out of their image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BoundingBox {
     /// Left column.
     pub x0: u32,

@@ -16,6 +16,16 @@ pub struct Ranked {
     pub top5: Option<bool>,
 }
 
+impl Ranked {
+    /// Of the likeliest classes, the likeliest first, for an image of class `label`.
+    pub fn of(guesses: &[u32], label: u32) -> Self {
+        Self {
+            top1: guesses.first() == Some(&label),
+            top5: (guesses.len() == 5).then(|| guesses.contains(&label)),
+        }
+    }
+}
+
 /// How many images are localised at each threshold; grows image by image, and is small whatever their number.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BoxCounts {

@@ -38,6 +38,11 @@ impl Convention {
         }
     }
 
+    /// The convention of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|convention| convention.name() == name)
+    }
+
     /// Whether one threshold serves all numbers: that of the most images localised at an overlap of one half (SAT adds
     /// those that are also classified rightly, where guesses are known). Else each number has its own best threshold.
     pub fn one_threshold(self) -> bool {
@@ -96,20 +101,12 @@ pub fn overlaps(
 /// of the region of most pixels above the threshold itself, and the whole map without one.
 pub fn largest_box(convention: Convention, map: &ScoreMap, threshold: f64) -> BoundingBox {
     if convention == Convention::Sat {
-        let found = of_largest_regions(map, &[threshold], |found| [found.x0, found.y0, found.x1, found.y1]);
-        let [x0, y0, x1, y1] = found[0];
-        return BoundingBox { x0, y0, x1, y1 };
+        return of_largest_regions(map, &[threshold], |predicted| predicted)[0];
     }
     let contours = Contours::new(map, &[], Overhang::Clamped);
-    let corners = contours.of_largest(|region| {
-        let found = contours.bounding_box(region, 0);
-        [found.x0, found.y0, found.x1, found.y1]
-    });
+    let predicted = contours.of_largest(|region| contours.bounding_box(region, 0));
     let level = (threshold * f64::from(contours.maximum)) as usize;
-    match corners[STEPS - 1 - level.min(STEPS - 1)] {
-        Some([x0, y0, x1, y1]) => BoundingBox { x0, y0, x1, y1 },
-        None => BoundingBox::ORIGIN,
-    }
+    predicted[STEPS - 1 - level.min(STEPS - 1)].unwrap_or(BoundingBox::ORIGIN)
 }
 
 fn best_overlap(predicted: BoundingBox, objects: &[BoundingBox]) -> f64 {

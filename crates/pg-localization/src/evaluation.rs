@@ -134,7 +134,7 @@ fn count<C: Send>(
     add: impl Fn(&mut C, usize, &ScoreMap) -> Result<(), EvaluationError> + Sync,
     merged: impl Fn(C, C) -> C + Sync,
 ) -> Result<Counts<C>, EvaluationError> {
-    let expected = first_size(images, files, keep_going)?;
+    let expected = expected_size(images, files, keep_going)?;
     let none = || Counts { counts: empty(), measured: 0, blank: 0, size: expected, skipped: Vec::new() };
     let measure = |counts: &mut C, index: usize| {
         let (map, path) = files.read(&images[index].id)?;
@@ -188,7 +188,7 @@ type Failure = (usize, EvaluationError);
 const SIZED: usize = 15;
 
 /// How large all maps have to be: as the first, or when keeping going as most of the first that can be read.
-fn first_size(
+fn expected_size(
     images: &[ImageInfo],
     files: &ScoreFiles,
     keep_going: bool,

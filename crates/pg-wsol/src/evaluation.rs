@@ -20,7 +20,6 @@ use rayon::prelude::*;
 
 use crate::dataset::Example;
 use crate::error::WsolError;
-use crate::predictions::ranked;
 use crate::settings::MapName;
 
 /// Images measured at once.
@@ -86,7 +85,7 @@ pub struct Measured {
 impl Located<'_> {
     /// Whether its class is the first guess, and among five.
     pub fn ranked(&self) -> Ranked {
-        ranked(&self.guesses, self.example.label)
+        Ranked::of(&self.guesses, self.example.label)
     }
 }
 
@@ -297,19 +296,22 @@ impl Evaluator {
         }
         Ok(loaded)
     }
-}
 
-impl Evaluator {
     /// The image squashed to the input's square; of SAT its centre, 224 of 256 pixels.
     fn input(&self, image: &RgbImage) -> RgbImage {
         if self.convention != Convention::Sat {
             return resize_rgb(image, self.side, self.side);
         }
-        let resized = (f64::from(self.side) * 256.0 / 224.0).round() as u32;
+        let resized = side_before_crop(self.side);
         let margin = (resized - self.side) / 2;
         let image = resize_rgb(image, resized, resized);
         imageops::crop_imm(&image, margin, margin, self.side, self.side).to_image()
     }
+}
+
+/// Side of the square that an image is squashed to before a square of `side` pixels is cut out of it: 256 for 224.
+pub(crate) fn side_before_crop(side: u32) -> u32 {
+    (f64::from(side) * 256.0 / 224.0).round() as u32
 }
 
 /// Up to `count` of `all`, evenly spread.

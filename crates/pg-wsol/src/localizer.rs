@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use crate::dataset::{Dataset, Example};
 use crate::error::WsolError;
-use crate::evaluation::Evaluator;
+use crate::evaluation::{Evaluator, side_before_crop};
 use crate::mixing::{Mixed, Mixer};
 use crate::sat_loss::sat_loss;
 use crate::settings::{Config, Select};
@@ -216,7 +216,7 @@ impl BatchMaker {
     /// wsolevaluation's transform: squashed to 8/7 of the side (256 of 224), a random crop, a flip with probability 1/2.
     fn load(&self, index: usize) -> Result<RgbImage, WsolError> {
         let picture = self.train[index].picture.load()?;
-        let resized = (f64::from(self.side) * 256.0 / 224.0).round() as u32;
+        let resized = side_before_crop(self.side);
         let image = resize_rgb(&picture, resized, resized);
         let mut rng = self.seed.stream("augment", &[self.epoch as u64, index as u64]);
         let (x, y) = (rng.random_range(0..=resized - self.side), rng.random_range(0..=resized - self.side));

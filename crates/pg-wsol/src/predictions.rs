@@ -121,14 +121,6 @@ impl Predictions {
     pub fn ranked(&self, image: &ImageInfo) -> Result<Ranked, PredictionsError> {
         let missing = || PredictionsError::Missing { path: self.path.clone(), id: image.id.clone() };
         let guesses = self.guesses.get(&image.id).ok_or_else(missing)?;
-        Ok(ranked(guesses, image.label))
-    }
-}
-
-/// Whether a class is the first of its guesses, and among them if they are five.
-pub fn ranked(guesses: &[u32], label: u32) -> Ranked {
-    Ranked {
-        top1: guesses.first() == Some(&label),
-        top5: (guesses.len() == 5).then(|| guesses.contains(&label)),
+        Ok(Ranked::of(guesses, image.label))
     }
 }

@@ -66,9 +66,7 @@ pub(crate) struct Args {
 }
 
 fn parse_convention(text: &str) -> Result<Convention, String> {
-    Convention::ALL
-        .into_iter()
-        .find(|convention| convention.name() == text)
+    Convention::from_name(text)
         .ok_or_else(|| format!("known conventions: {}", Convention::ALL.map(Convention::name).join(", ")))
 }
 

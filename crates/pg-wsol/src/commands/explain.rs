@@ -96,13 +96,9 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
     if path.is_dir() {
         path.push("best.safetensors");
     }
-    let convention = match &said.convention {
-        Some(name) => {
-            known("convention", name, &Convention::ALL.map(Convention::name))?;
-            Convention::ALL.into_iter().find(|convention| convention.name() == name)
-        }
-        None => None,
-    };
+    let convention = said.convention.as_deref().unwrap_or(Convention::WsolEvaluation.name());
+    known("convention", convention, &Convention::ALL.map(Convention::name))?;
+    let convention = Convention::from_name(convention).unwrap_or(Convention::WsolEvaluation);
     let device = machine.open_device()?;
     let (tensors, about) = <About>::load(&path, PROGRAM)?;
     let wrong = |error: pg_models::Error| anyhow::anyhow!("{}: {error}", path.display());
@@ -126,7 +122,7 @@ pub(crate) fn run(Args { said, machine }: Args) -> Result<()> {
     let examples = if said.split == Some(Split::Val) { &dataset.val } else { &dataset.test };
     let evaluator = Evaluator {
         side: about.model.size as u32,
-        convention: convention.unwrap_or(Convention::WsolEvaluation),
+        convention,
         normalise: if about.normalize { Normalise::IMAGENET } else { Normalise::UNIT },
         map: said.map.unwrap_or(MapName::Cam),
         on_corrupt: said.on_corrupt.unwrap_or(OnCorrupt::Fail),
